@@ -1,0 +1,147 @@
+# ngx_snorky_module; "make help" tells what can be made.
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+
+NGINX_SRC = /usr/share/nginx/src
+NGINX_BINARY = /usr/sbin/nginx
+
+PORT = 8080
+JOBS = 2
+FUZZ_SECONDS = 20
+TESTS =
+VALGRIND_TESTS = $(TESTS)
+DESTDIR =
+
+MODULE = build/ngx_snorky_module.so
+FAULTS = build/faults/ngx_snorky_module.so
+TREE = build/nginx-dev
+
+export CC NGINX_SRC NGINX_BINARY JOBS
+
+.PHONY: help run test build unit fuzz check sanitize valgrind install clean
+.PHONY: build-clang build-faults build-sanitize suite tree
+.DELETE_ON_ERROR:
+
+
+help:  ## this list
+	@echo "ngx_snorky_module: make TARGET [VARIABLE=value]"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) \
+	    | awk -F'|' '{ printf "%-12s%s\n", $$1, $$2 }'
+	@echo
+	@echo "What is needed of Debian's packages is installed by run, test,"
+	@echo "sanitize and valgrind; all else is written below build/ only."
+
+run:  ## build, start nginx with the demo in the foreground (PORT=8080)
+	@util/deps run
+	@$(MAKE) -s build
+	@util/run $(PORT)
+
+build:  ## leave build/ngx_snorky_module.so (CC=gcc, NGINX_SRC=nginx's sources)
+	@util/build $(TREE) $(MODULE)
+
+# with places to die at, for the tests of a worker's death
+build-faults:
+	@util/build build/nginx-faults $(FAULTS) -DNGX_SNORKY_FAULTS=1
+
+# another compiler's warnings
+build-clang:
+	@CC=clang util/build build/nginx-clang build/clang/ngx_snorky_module.so
+
+
+# With TESTS, only those files of t/ are run.
+
+ifeq ($(TESTS),)
+test:  ## all that follows up to "check", then the suite (TESTS=t/x.t JOBS=2)
+	@util/deps test
+	@$(MAKE) -s check
+	@$(MAKE) -s build
+	@$(MAKE) -s build-clang
+	@$(MAKE) -s unit
+	@$(MAKE) -s fuzz
+	@$(MAKE) -s suite
+else
+test:
+	@util/deps test
+	@$(MAKE) -s suite
+endif
+
+suite: build build-faults
+	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
+	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) util/suite $(TESTS)
+
+
+# Unit tests and fuzzers take the rooms that need no running nginx, and one
+# file that stands in for what these use of it.
+
+ROOMS = $(wildcard src/base/*.c src/proto/*.c) src/shm/ngx_snorky_log.c \
+        t/unit/nginx_shim.c
+UNITS = $(patsubst t/unit/%.c,build/unit/%.t, \
+        $(filter-out t/unit/nginx_shim.c,$(wildcard t/unit/*.c)))
+FUZZERS = $(patsubst t/fuzz/%.c,%,$(wildcard t/fuzz/*.c))
+
+INCS = $(addprefix -isystem $(TREE)/,src/core src/event src/os/unix objs) \
+       -Isrc/api -Isrc/base -Isrc/proto -Isrc/shm -It/unit
+
+TEST_CFLAGS = -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror -MMD -MP \
+              -fno-omit-frame-pointer -DNGX_SNORKY_UNIT=1 $(INCS)
+
+UNIT_SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_SANITIZE = $(UNIT_SANITIZE) -fsanitize=fuzzer
+
+tree:
+	@util/build $(TREE) -
+
+build/unit/%.o: %.c | tree
+	@mkdir -p $(@D)
+	@$(CC) $(TEST_CFLAGS) $(UNIT_SANITIZE) -c -o $@ $<
+
+build/unit/%.t: t/unit/%.c $(ROOMS:%.c=build/unit/%.o) | tree
+	@$(CC) $(TEST_CFLAGS) $(UNIT_SANITIZE) -o $@ $^ -lyajl -lpthread
+
+build/fuzz/%.o: %.c | tree
+	@mkdir -p $(@D)
+	@clang $(TEST_CFLAGS) $(UNIT_SANITIZE) -fsanitize=fuzzer-no-link \
+	    -c -o $@ $<
+
+build/fuzz/bin/%: t/fuzz/%.c $(ROOMS:%.c=build/fuzz/%.o) | tree
+	@mkdir -p $(@D)
+	@clang $(TEST_CFLAGS) $(FUZZ_SANITIZE) -o $@ $^ -lyajl -lpthread
+
+.SECONDARY:
+-include $(wildcard build/unit/*.d build/unit/*/*.d build/unit/*/*/*.d)
+-include $(wildcard build/fuzz/bin/*.d build/fuzz/*/*/*.d)
+
+unit: $(UNITS)  ## tests of json, ws_frame, map, log in C, with ASan and UBSan
+	@prove -j $(JOBS) --exec '' $(UNITS)
+
+fuzz: $(FUZZERS:%=build/fuzz/bin/%)  ## each fuzzer of t/fuzz for a while (FUZZ_SECONDS=20)
+	@util/fuzz $(FUZZ_SECONDS) $(FUZZERS)
+
+
+check:  ## layers, names and style of the sources
+	@util/check
+
+sanitize:  ## nginx and module with ASan and UBSan, and the suite against them
+	@util/deps sanitize
+	@$(MAKE) -s build-sanitize
+	@util/sanitize test build/sanitize $(TESTS)
+
+build-sanitize:
+	@util/sanitize fetch build/sanitize
+	@util/sanitize build build/sanitize
+
+valgrind:  ## the suite with nginx under valgrind, slow (TESTS=t/x.t)
+	@util/deps valgrind
+	@$(MAKE) -s build build-faults
+	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
+	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
+	    util/valgrind build/valgrind $(VALGRIND_TESTS)
+
+install: build  ## copy the module to nginx's other modules (DESTDIR=)
+	@util/install $(MODULE) $(DESTDIR)
+
+clean:  ## remove build/
+	rm -rf build

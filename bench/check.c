@@ -1,0 +1,412 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * Checks that the load generator counts right, without a server: feeds the
+ * subscribers frames that were lost, doubled and shuffled on purpose, and
+ * compares what they tell with a plain count.  Prints TAP.
+ */
+
+
+#include "load.h"
+
+
+#define CHECK_FRAMES   2000
+#define CHECK_SIZE     64
+
+
+typedef struct {
+    int             number;
+    int             failed;
+} check_t;
+
+typedef struct {
+    uint64_t        lost;
+    uint64_t        duplicated;
+    uint64_t        reordered;
+    uint64_t        delivered;
+} check_tally_t;
+
+
+/* in place of load.c, which has a main() of its own */
+
+uint64_t
+bench_load_now(void)
+{
+    return 1000;
+}
+
+
+void *
+bench_load_alloc(size_t size)
+{
+    void  *p;
+
+    p = calloc(1, size ? size : 1);
+
+    if (p == NULL) {
+        exit(1);
+    }
+
+    return p;
+}
+
+
+int
+bench_load_turn(bench_load_t *load, uint64_t until)
+{
+    return BENCH_ERROR;
+}
+
+
+int
+bench_load_subscribe(bench_load_t *load)
+{
+    return BENCH_ERROR;
+}
+
+
+void
+bench_load_channel(bench_load_t *load, uint32_t channel, char *name)
+{
+    memcpy(name, "c", 2);
+}
+
+
+static void
+check(check_t *ck, int passed, const char *sentence)
+{
+    (void) printf("%sok %d - %s\n", passed ? "" : "not ", ++ck->number,
+                  sentence);
+    ck->failed += !passed;
+}
+
+
+static void
+check_ws(check_t *ck)
+{
+    size_t             n, len, cut;
+    u_char            *p, *pos, *last, accept[BENCH_WS_ACCEPT_LEN];
+    u_char            *data, *text;
+    unsigned           same, whole;
+    bench_ws_frame_t   f;
+    static const size_t  lens[] = { 0, 1, 125, 126, 127, 65535, 65536, 70000 };
+
+    data = bench_load_alloc(70000);
+    text = bench_load_alloc(70000 + BENCH_WS_HEADER);
+
+    for (n = 0; n < 70000; n++) {
+        data[n] = (u_char) (n * 7);
+    }
+
+    same = 1;
+    whole = 1;
+
+    for (n = 0; n < sizeof(lens) / sizeof(lens[0]); n++) {
+        len = lens[n];
+        last = bench_ws_masked(text, BENCH_WS_TEXT, data, len);
+
+        for (cut = 0; cut < (size_t) (last - text); cut += 1 + cut / 3) {
+            pos = text;
+            whole &= bench_ws_parse(&pos, text + cut, &f) == BENCH_AGAIN
+                     && pos == text;
+        }
+
+        pos = text;
+        same &= bench_ws_parse(&pos, last, &f) == BENCH_OK && pos == last
+                && f.len == len && f.opcode == BENCH_WS_TEXT && f.fin;
+
+        bench_ws_unmask(&f);
+        same &= memcmp(f.data, data, len) == 0;
+
+        p = bench_ws_header(text, BENCH_WS_BINARY, len);
+        pos = text;
+        same &= bench_ws_parse(&pos, p + len, &f) == BENCH_OK
+                && f.len == len && f.data == p && f.mask == NULL;
+    }
+
+    check(ck, same, "frames of all length forms are built and parsed");
+    check(ck, whole, "a frame that is not whole is left alone");
+
+    bench_ws_accept(accept, (u_char *) BENCH_WS_KEY, sizeof(BENCH_WS_KEY) - 1);
+    check(ck, memcmp(accept, BENCH_WS_ACCEPT, sizeof(accept)) == 0,
+          "the accept value is that of RFC 6455, section 1.3");
+}
+
+
+static void
+check_stamp(check_t *ck)
+{
+    u_char         text[BENCH_STAMP_LEN];
+    bench_stamp_t  a, b;
+
+    a.key = 0x0123456789abcdefULL;
+    a.time = 0xfedcba9876543210ULL;
+
+    bench_stamp_write(text, &a);
+    bench_stamp_read(text, &b);
+
+    check(ck, a.key == b.key && a.time == b.time,
+          "a stamp is read as it was written");
+}
+
+
+static void
+check_hist(check_t *ck)
+{
+    int            near;
+    uint64_t       i, value;
+    bench_hist_t  *h;
+
+    h = bench_load_alloc(sizeof(*h));
+    near = 1;
+
+    for (i = 1; i <= 1000000; i++) {
+        bench_hist_add(h, i);
+    }
+
+    for (i = 1; i < 1000; i++) {
+        value = bench_hist_quantile(h, i / 1000.0);
+        near &= value >= i * 1000 && value <= i * 1000 + i * 1000 / 16 + 1;
+    }
+
+    check(ck, near, "a quantile is at most 1/16 above the truth");
+    check(ck, bench_hist_quantile(h, 1) == 1000000
+              && bench_hist_count(h) == 1000000,
+          "the last quantile is the maximum");
+
+    free(h);
+}
+
+
+static uint32_t
+check_random(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
+
+    return (uint32_t) (*seed >> 33);
+}
+
+
+/* CHECK_FRAMES numbers, of which some are lost, doubled or exchanged */
+
+static uint32_t
+check_sequence(uint64_t *seed, uint32_t *seq)
+{
+    uint32_t  i, j, n, x;
+
+    n = 0;
+
+    for (i = 0; i < CHECK_FRAMES; i++) {
+        x = check_random(seed) % 50;
+
+        if (x == 0) {
+            continue;
+        }
+
+        seq[n++] = i;
+
+        if (x == 1) {
+            seq[n++] = i;
+        }
+    }
+
+    for (i = 0; i + 20 < n; i++) {
+        if (check_random(seed) % 40 == 0) {
+            j = i + check_random(seed) % 20;
+            x = seq[i];
+            seq[i] = seq[j];
+            seq[j] = x;
+        }
+    }
+
+    return n;
+}
+
+
+/* the plain way: what has been seen, and the highest number of it */
+
+static void
+check_count(const uint32_t *seq, uint32_t n, check_tally_t *t)
+{
+    int64_t   highest;
+    uint32_t  i;
+    u_char    seen[CHECK_FRAMES];
+
+    memset(seen, 0, sizeof(seen));
+    memset(t, 0, sizeof(*t));
+    highest = -1;
+
+    for (i = 0; i < n; i++) {
+
+        if (seen[seq[i]]++) {
+            t->duplicated++;
+            continue;
+        }
+
+        t->delivered++;
+
+        if (seq[i] < highest) {
+            t->reordered++;
+        } else {
+            highest = seq[i];
+        }
+    }
+
+    t->lost = CHECK_FRAMES - t->delivered;
+}
+
+
+static u_char *
+check_frames(u_char *p, const uint32_t *seq, uint32_t n)
+{
+    u_char          payload[CHECK_SIZE];
+    uint32_t        i;
+    bench_stamp_t   s;
+
+    memset(payload, '.', sizeof(payload));
+    payload[CHECK_SIZE - 1] = 'z';
+
+    for (i = 0; i < n; i++) {
+        s.key = seq[i];
+        s.time = 900;
+        bench_stamp_write(payload, &s);
+
+        p = bench_ws_header(p, BENCH_WS_TEXT, CHECK_SIZE);
+        p = (u_char *) mempcpy(p, payload, CHECK_SIZE);
+    }
+
+    return p;
+}
+
+
+/* one subscriber of one publisher that has sent CHECK_FRAMES */
+
+static bench_load_t *
+check_load(void)
+{
+    uint32_t        i;
+    bench_load_t   *load;
+    bench_board_t  *board;
+
+    load = bench_load_alloc(sizeof(*load));
+
+    load->dialect = bench_dialect_find("nchan");
+    load->n = 1;
+    load->channels = 1;
+    load->publishers = 1;
+    load->size = CHECK_SIZE;
+    load->now = 1000;
+    load->ring = 4096;
+    load->ring_mask = 4095;
+    load->latency = &load->discarded;
+    load->processes = 1;
+    load->share = 1;
+
+    bench_process_share(load);
+
+    board = load->shared->boards;
+    board->sent = CHECK_FRAMES;
+
+    for (i = 0; i < CHECK_FRAMES; i++) {
+        board->missing[i] = 1;
+    }
+
+    (void) bench_subscriber_create(load);
+
+    return load;
+}
+
+
+static void
+check_tally(check_t *ck)
+{
+    int             exact, complete;
+    u_char         *text, *pos, *last, *end;
+    uint32_t        round, n, seq[2 * CHECK_FRAMES];
+    uint64_t        seed;
+    bench_conn_t   *c;
+    bench_load_t   *load;
+    check_tally_t   t;
+
+    seed = 1;
+    exact = 1;
+    complete = 1;
+    text = bench_load_alloc((size_t) 2 * CHECK_FRAMES
+                            * (CHECK_SIZE + BENCH_WS_HEADER));
+
+    for (round = 0; round < 50; round++) {
+        load = check_load();
+        c = &load->subscribers->conn;
+
+        n = check_sequence(&seed, seq);
+        check_count(seq, n, &t);
+        last = check_frames(text, seq, n);
+
+        /* in pieces that end anywhere */
+
+        pos = text;
+        end = text;
+
+        while (end < last) {
+            end += 1 + check_random(&seed) % 1000;
+            end = end < last ? end : last;
+            pos = c->ops->read(load, c, pos, end);
+        }
+
+        exact &= pos == last
+                 && bench_subscriber_lost(load) == t.lost
+                 && load->count->duplicated == t.duplicated
+                 && load->count->reordered == t.reordered
+                 && load->count->deliveries == t.delivered
+                 && load->count->foreign == 0 && load->count->errors == 0;
+
+        complete &= load->shared->boards->completed == t.delivered
+                    && t.lost && t.duplicated && t.reordered;
+
+        free(load);
+    }
+
+    check(ck, exact, "lost, duplicated and reordered are counted exactly");
+    check(ck, complete, "a publication is complete when all have it");
+}
+
+
+static void
+check_foreign(check_t *ck)
+{
+    u_char         *last, text[3 * (CHECK_SIZE + BENCH_WS_HEADER)];
+    uint32_t        seq[3] = { 0, CHECK_FRAMES, 1 };
+    bench_conn_t   *c;
+    bench_load_t   *load;
+
+    load = check_load();
+    c = &load->subscribers->conn;
+
+    last = check_frames(text, seq, 3);
+    last[-1] = 'y';
+
+    (void) c->ops->read(load, c, text, last);
+
+    check(ck, load->count->foreign == 2 && load->count->deliveries == 1,
+          "what nobody has published, or is torn, is told from deliveries");
+}
+
+
+int
+main(void)
+{
+    check_t  ck;
+
+    memset(&ck, 0, sizeof(ck));
+
+    check_ws(&ck);
+    check_stamp(&ck);
+    check_hist(&ck);
+    check_tally(&ck);
+    check_foreign(&ck);
+
+    (void) printf("1..%d\n", ck.number);
+
+    return ck.failed ? 1 : 0;
+}

@@ -1,0 +1,55 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * What a server wants to hear: paths, the text of a subscription and of a
+ * publication, and how it answers.  Knows no socket.
+ */
+
+
+#ifndef _BENCH_DIALECT_H_INCLUDED_
+#define _BENCH_DIALECT_H_INCLUDED_
+
+
+#include <stdint.h>
+#include <sys/types.h>
+
+
+/* room for what a dialect writes around the payload */
+#define BENCH_DIALECT_ROOM   512
+
+
+typedef struct {
+    const char    *name;
+
+    /* paths; one %s, where there is one, stands for the channel's name */
+    const char    *subscribe_path;
+    const char    *publish_path;
+    const char    *post_path;
+
+    unsigned       upgrade:1;       /* subscribers speak WebSocket */
+    unsigned       batch:1;         /* a POST may carry several */
+
+    /* the text that subscribes, or NULL: then the path does it */
+    u_char      *(*subscribe)(u_char *p, const char *channel);
+
+    /* the text that publishes payload, over WebSocket or POST */
+    u_char      *(*publish)(u_char *p, const char *channel, int post,
+                            uint64_t call, const u_char *payload, size_t len);
+
+    /*
+     * One answer to a subscription or a publication; *call becomes its
+     * number, or stays when answers have none.  BENCH_ERROR: a refusal.
+     */
+    int          (*reply)(const u_char *data, size_t len, uint64_t *call);
+
+    /* how many publications the body of a POST's answer confirms */
+    uint32_t     (*confirmed)(const u_char *data, size_t len);
+} bench_dialect_t;
+
+
+/* NULL: there is none of that name */
+const bench_dialect_t *bench_dialect_find(const char *name);
+
+
+#endif /* _BENCH_DIALECT_H_INCLUDED_ */

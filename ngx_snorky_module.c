@@ -1,0 +1,973 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * The module as nginx sees it: directives, contexts, process hooks, and the
+ * list of service types.  What they do stands in src/.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_snorky_backend.h"
+#include "ngx_snorky_conf.h"
+#include "ngx_snorky_echo.h"
+#include "ngx_snorky_origin.h"
+#include "ngx_snorky_peer.h"
+#include "ngx_snorky_pubsub.h"
+#include "ngx_snorky_status.h"
+#include "ngx_snorky_websocket.h"
+#include "ngx_snorky_zone.h"
+
+
+/* bytes that are read from a socket at once; one such buffer per worker */
+#define NGX_SNORKY_READ_BUFFER  (64 * 1024)
+
+#define NGX_SNORKY_ZONE_SIZE    (16 * 1024 * 1024)
+
+
+static ngx_int_t ngx_snorky_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_snorky_postconfiguration(ngx_conf_t *cf);
+static void *ngx_snorky_create_main_conf(ngx_conf_t *cf);
+static char *ngx_snorky_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_snorky_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_snorky_merge_location(ngx_conf_t *cf,
+    ngx_snorky_loc_conf_t *conf);
+static ngx_int_t ngx_snorky_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_snorky_init_process(ngx_cycle_t *cycle);
+static void ngx_snorky_exit_process(ngx_cycle_t *cycle);
+
+static char *ngx_snorky_set_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_snorky_set_registry(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_snorky_set_registry_service(ngx_conf_t *cf,
+    ngx_command_t *dummy, void *conf);
+static char *ngx_snorky_set_service(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_snorky_set_websocket(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_snorky_set_websocket_echo(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_snorky_set_backend(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_snorky_set_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_snorky_set_handler(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_http_handler_pt handler);
+static char *ngx_snorky_set_registry_name(ngx_conf_t *cf,
+    ngx_snorky_loc_conf_t *slcf);
+static char *ngx_snorky_set_origins(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_snorky_set_protocols(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_snorky_set_backend_key(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+#if (NGX_SNORKY_FAULTS)
+static char *ngx_snorky_set_fault(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+#endif
+
+static char *ngx_snorky_check_positive(ngx_conf_t *cf, void *post, void *data);
+static char *ngx_snorky_check_time(ngx_conf_t *cf, void *post, void *data);
+static char *ngx_snorky_check_size(ngx_conf_t *cf, void *post, void *data);
+
+
+/* "snorky_service TYPE NAME": the types that there are */
+
+static ngx_snorky_service_type_t  *ngx_snorky_service_types[] = {
+    &ngx_snorky_pubsub,
+    &ngx_snorky_pubsub_backend,
+    &ngx_snorky_echo,
+    NULL
+};
+
+
+static ngx_conf_post_t  ngx_snorky_positive = { ngx_snorky_check_positive };
+static ngx_conf_post_t  ngx_snorky_time = { ngx_snorky_check_time };
+static ngx_conf_post_t  ngx_snorky_size = { ngx_snorky_check_size };
+
+
+static ngx_command_t  ngx_snorky_commands[] = {
+
+    { ngx_string("snorky_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_snorky_set_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_registry"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_snorky_set_registry,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_service"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_snorky_set_service,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_worker_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_snorky_main_conf_t, hub.broker.worker_timeout),
+      &ngx_snorky_time },
+
+    { ngx_string("snorky_drain"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_snorky_main_conf_t, hub.drain),
+      NULL },
+
+    { ngx_string("snorky_websocket"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_snorky_set_websocket,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_websocket_echo"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_snorky_set_websocket_echo,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_websocket_protocol"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_snorky_set_protocols,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_backend"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_snorky_set_backend,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_backend_key"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_snorky_set_backend_key,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_snorky_set_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_origins"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_snorky_set_origins,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_identity"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, identity),
+      NULL },
+
+    { ngx_string("snorky_max_message_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, max_message_size),
+      &ngx_snorky_size },
+
+    { ngx_string("snorky_max_depth"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, limits.max_depth),
+      &ngx_snorky_positive },
+
+    { ngx_string("snorky_max_subscriptions"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, limits.max_subscriptions),
+      &ngx_snorky_positive },
+
+    { ngx_string("snorky_max_channel_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, limits.max_channel_size),
+      &ngx_snorky_size },
+
+    { ngx_string("snorky_publish_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, limits.publish_timeout),
+      NULL },
+
+    { ngx_string("snorky_send_buffer"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, send_buffer),
+      &ngx_snorky_size },
+
+    { ngx_string("snorky_ping_interval"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, ping_interval),
+      NULL },
+
+    { ngx_string("snorky_ping_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, ping_timeout),
+      &ngx_snorky_time },
+
+    { ngx_string("snorky_close_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, close_timeout),
+      &ngx_snorky_time },
+
+#if (NGX_SNORKY_FAULTS)
+
+    /* "snorky_fault PLACE N": die there at the N-th append */
+
+    { ngx_string("snorky_fault"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      ngx_snorky_set_fault,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+#endif
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_snorky_module_ctx = {
+    ngx_snorky_preconfiguration,    /* preconfiguration */
+    ngx_snorky_postconfiguration,   /* postconfiguration */
+
+    ngx_snorky_create_main_conf,    /* create main configuration */
+    ngx_snorky_init_main_conf,      /* init main configuration */
+
+    NULL,                           /* create server configuration */
+    NULL,                           /* merge server configuration */
+
+    ngx_snorky_create_loc_conf,     /* create location configuration */
+    ngx_snorky_merge_loc_conf       /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_snorky_module = {
+    NGX_MODULE_V1,
+    &ngx_snorky_module_ctx,         /* module context */
+    ngx_snorky_commands,            /* module directives */
+    NGX_HTTP_MODULE,                /* module type */
+    NULL,                           /* init master */
+    ngx_snorky_init_module,         /* init module */
+    ngx_snorky_init_process,        /* init process */
+    NULL,                           /* init thread */
+    NULL,                           /* exit thread */
+    ngx_snorky_exit_process,        /* exit process */
+    NULL,                           /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_snorky_preconfiguration(ngx_conf_t *cf)
+{
+    return ngx_snorky_peer_add_variables(cf);
+}
+
+
+static void *
+ngx_snorky_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_str_t                name;
+    ngx_snorky_main_conf_t  *smcf;
+
+    smcf = ngx_pcalloc(cf->pool, sizeof(ngx_snorky_main_conf_t));
+    if (smcf == NULL) {
+        return NULL;
+    }
+
+    smcf->hub.broker.worker_timeout = NGX_CONF_UNSET_MSEC;
+    smcf->hub.drain = NGX_CONF_UNSET_MSEC;
+
+    if (ngx_array_init(&smcf->registries, cf->pool, 2,
+                       sizeof(ngx_snorky_registry_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    ngx_str_set(&name, NGX_SNORKY_DEFAULT_REGISTRY);
+
+    if (ngx_snorky_registry_add(cf, &smcf->registries, &name) == NULL) {
+        return NULL;
+    }
+
+    return smcf;
+}
+
+
+static char *
+ngx_snorky_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_snorky_main_conf_t *smcf = conf;
+
+    ngx_conf_init_msec_value(smcf->hub.broker.worker_timeout, 5000);
+    ngx_conf_init_msec_value(smcf->hub.drain, 10000);
+
+    return ngx_snorky_service_init_all(cf, &smcf->registries);
+}
+
+
+/* nginx gives the memory after the configuration has been read */
+
+static ngx_int_t
+ngx_snorky_postconfiguration(ngx_conf_t *cf)
+{
+    size_t                   size;
+    ngx_snorky_main_conf_t  *smcf;
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_snorky_module);
+
+    if (!smcf->used && smcf->zone_size == 0) {
+        return NGX_OK;
+    }
+
+    size = smcf->zone_size ? smcf->zone_size : NGX_SNORKY_ZONE_SIZE;
+
+    smcf->shm_zone = ngx_snorky_zone_add(cf, size, smcf->log_size,
+                                         &ngx_snorky_module);
+    if (smcf->shm_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    smcf->hub.broker.shm_zone = smcf->shm_zone;
+
+    return NGX_OK;
+}
+
+
+static void *
+ngx_snorky_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_snorky_loc_conf_t  *slcf;
+
+    slcf = ngx_pcalloc(cf->pool, sizeof(ngx_snorky_loc_conf_t));
+    if (slcf == NULL) {
+        return NULL;
+    }
+
+    slcf->limits.max_depth = NGX_CONF_UNSET_UINT;
+    slcf->limits.max_subscriptions = NGX_CONF_UNSET_UINT;
+    slcf->limits.max_channel_size = NGX_CONF_UNSET_SIZE;
+    slcf->limits.publish_timeout = NGX_CONF_UNSET_MSEC;
+    slcf->max_message_size = NGX_CONF_UNSET_SIZE;
+    slcf->send_buffer = NGX_CONF_UNSET_SIZE;
+    slcf->ping_interval = NGX_CONF_UNSET_MSEC;
+    slcf->ping_timeout = NGX_CONF_UNSET_MSEC;
+    slcf->close_timeout = NGX_CONF_UNSET_MSEC;
+    slcf->identity = NGX_CONF_UNSET_PTR;
+    slcf->origins = NGX_CONF_UNSET_PTR;
+    slcf->protocols = NGX_CONF_UNSET_PTR;
+    slcf->backend_keys = NGX_CONF_UNSET_PTR;
+
+    return slcf;
+}
+
+
+static char *
+ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_snorky_loc_conf_t *prev = parent;
+    ngx_snorky_loc_conf_t *conf = child;
+
+    ngx_conf_merge_uint_value(conf->limits.max_depth,
+                              prev->limits.max_depth, 64);
+    ngx_conf_merge_uint_value(conf->limits.max_subscriptions,
+                              prev->limits.max_subscriptions, 128);
+    ngx_conf_merge_size_value(conf->limits.max_channel_size,
+                              prev->limits.max_channel_size, 1024);
+    ngx_conf_merge_msec_value(conf->limits.publish_timeout,
+                              prev->limits.publish_timeout, 10000);
+    ngx_conf_merge_size_value(conf->max_message_size,
+                              prev->max_message_size, 64 * 1024);
+    ngx_conf_merge_size_value(conf->send_buffer,
+                              prev->send_buffer, 1024 * 1024);
+    ngx_conf_merge_msec_value(conf->ping_interval,
+                              prev->ping_interval, 90000);
+    ngx_conf_merge_msec_value(conf->ping_timeout, prev->ping_timeout, 10000);
+    ngx_conf_merge_msec_value(conf->close_timeout, prev->close_timeout, 5000);
+
+    ngx_conf_merge_ptr_value(conf->identity, prev->identity, NULL);
+    ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
+    ngx_conf_merge_ptr_value(conf->protocols, prev->protocols, NULL);
+    ngx_conf_merge_ptr_value(conf->backend_keys, prev->backend_keys, NULL);
+
+    if (conf->websocket || conf->backend) {
+        return ngx_snorky_merge_location(cf, conf);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* all registries are known by now */
+
+static char *
+ngx_snorky_merge_location(ngx_conf_t *cf, ngx_snorky_loc_conf_t *conf)
+{
+    ngx_snorky_main_conf_t  *smcf;
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_snorky_module);
+
+    if (conf->registry_name.len == 0) {
+        ngx_str_set(&conf->registry_name, NGX_SNORKY_DEFAULT_REGISTRY);
+    }
+
+    conf->registry = ngx_snorky_registry_find(&smcf->registries,
+                                              &conf->registry_name);
+
+    if (conf->registry == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "unknown \"snorky_registry\" \"%V\"",
+                      &conf->registry_name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->backend && conf->backend_keys == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"snorky_backend\" needs a \"snorky_backend_key\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->registry->services.nelts == 0 && !conf->echo) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "there is no \"snorky_service\" in registry \"%V\"",
+                      &conf->registry_name);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_init_module(ngx_cycle_t *cycle)
+{
+    ngx_snorky_zone_retire_old(cycle);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_init_process(ngx_cycle_t *cycle)
+{
+    ngx_snorky_worker_t     *worker;
+    ngx_snorky_main_conf_t  *smcf;
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    smcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_snorky_module);
+
+    if (smcf == NULL || smcf->shm_zone == NULL) {
+        return NGX_OK;
+    }
+
+    worker = ngx_pcalloc(cycle->pool, sizeof(ngx_snorky_worker_t));
+    if (worker == NULL) {
+        return NGX_ERROR;
+    }
+
+    worker->buffer_size = NGX_SNORKY_READ_BUFFER;
+
+    worker->buffer = ngx_palloc(cycle->pool, worker->buffer_size);
+    if (worker->buffer == NULL) {
+        return NGX_ERROR;
+    }
+
+    worker->hub = ngx_snorky_hub_open(cycle, &smcf->hub);
+    if (worker->hub == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_queue_init(&worker->websockets);
+    ngx_snorky_flusher_init(&worker->flusher, cycle->log);
+
+    smcf->worker = worker;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_snorky_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_snorky_main_conf_t  *smcf;
+
+    smcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_snorky_module);
+
+    if (smcf == NULL || smcf->worker == NULL) {
+        return;
+    }
+
+    ngx_snorky_websocket_end_all(smcf->worker);
+    ngx_snorky_hub_close(smcf->worker->hub);
+
+    smcf->worker = NULL;
+}
+
+
+ngx_snorky_worker_t *
+ngx_snorky_conf_worker(ngx_http_request_t *r)
+{
+    ngx_snorky_main_conf_t  *smcf;
+
+    smcf = ngx_http_get_module_main_conf(r, ngx_snorky_module);
+
+    if (smcf->worker == NULL || !ngx_snorky_hub_ready(smcf->worker->hub)) {
+        return NULL;
+    }
+
+    return smcf->worker;
+}
+
+
+static char *
+ngx_snorky_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_main_conf_t *smcf = conf;
+
+    ssize_t     size;
+    ngx_str_t  *value, text;
+
+    if (smcf->zone_size) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    size = ngx_parse_size(&value[1]);
+
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone size \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (size < NGX_SNORKY_ZONE_MIN_SIZE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone of \"%V\" is too small", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    smcf->zone_size = size;
+
+    if (cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(value[2].data, "log=", 4) != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\"", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    text.data = value[2].data + 4;
+    text.len = value[2].len - 4;
+
+    size = ngx_parse_size(&text);
+
+    if (size == NGX_ERROR || size < (ssize_t) ngx_pagesize
+        || (size_t) size >= smcf->zone_size)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid log size \"%V\"", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    smcf->log_size = size;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_snorky_set_registry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_main_conf_t *smcf = conf;
+
+    char                   *rv;
+    ngx_str_t              *value;
+    ngx_conf_t              save;
+    ngx_snorky_registry_t  *registry;
+
+    value = cf->args->elts;
+
+    registry = ngx_snorky_registry_add(cf, &smcf->registries, &value[1]);
+    if (registry == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    save = *cf;
+
+    cf->handler = ngx_snorky_set_registry_service;
+    cf->handler_conf = (char *) registry;
+
+    rv = ngx_conf_parse(cf, NULL);
+
+    *cf = save;
+
+    return rv;
+}
+
+
+static char *
+ngx_snorky_set_registry_service(ngx_conf_t *cf, ngx_command_t *dummy,
+    void *conf)
+{
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[0].data, "snorky_service") != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown directive \"%V\" in \"snorky_registry\"",
+                           &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (cf->args->nelts < 3) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid number of arguments in "
+                           "\"snorky_service\" directive");
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_snorky_service_add(cf, conf, ngx_snorky_service_types,
+                                  &value[1], cf->args->nelts - 1);
+}
+
+
+static char *
+ngx_snorky_set_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_main_conf_t *smcf = conf;
+
+    ngx_str_t  *value, name;
+
+    value = cf->args->elts;
+    smcf->used = 1;
+
+    ngx_str_set(&name, NGX_SNORKY_DEFAULT_REGISTRY);
+
+    return ngx_snorky_service_add(cf,
+                           ngx_snorky_registry_find(&smcf->registries, &name),
+                           ngx_snorky_service_types, &value[1],
+                           cf->args->nelts - 1);
+}
+
+
+static char *
+ngx_snorky_set_handler(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_http_handler_pt handler)
+{
+    ngx_snorky_main_conf_t    *smcf;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_snorky_module);
+
+    if (clcf->handler) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\": the location has a handler already",
+                           &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    clcf->handler = handler;
+    smcf->used = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_snorky_set_registry_name(ngx_conf_t *cf, ngx_snorky_loc_conf_t *slcf)
+{
+    ngx_str_t  *value;
+
+    if (cf->args->nelts == 1) {
+        return NGX_CONF_OK;
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strncmp(value[1].data, "registry=", 9) != 0 || value[1].len == 9) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    slcf->registry_name.data = value[1].data + 9;
+    slcf->registry_name.len = value[1].len - 9;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_snorky_set_websocket(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_loc_conf_t *slcf = conf;
+
+    slcf->websocket = 1;
+
+    if (ngx_snorky_set_registry_name(cf, slcf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_snorky_set_handler(cf, cmd, ngx_snorky_websocket_handler);
+}
+
+
+static char *
+ngx_snorky_set_websocket_echo(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_loc_conf_t *slcf = conf;
+
+    slcf->websocket = 1;
+    slcf->echo = 1;
+
+    return ngx_snorky_set_handler(cf, cmd, ngx_snorky_websocket_handler);
+}
+
+
+static char *
+ngx_snorky_set_backend(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_loc_conf_t *slcf = conf;
+
+    slcf->backend = 1;
+
+    if (ngx_snorky_set_registry_name(cf, slcf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_snorky_set_handler(cf, cmd, ngx_snorky_backend_handler);
+}
+
+
+static char *
+ngx_snorky_set_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return ngx_snorky_set_handler(cf, cmd, ngx_snorky_status_handler);
+}
+
+
+static char *
+ngx_snorky_set_origins(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_loc_conf_t *slcf = conf;
+
+    ngx_str_t            *value;
+    ngx_uint_t            i;
+    ngx_snorky_origin_t  *origin;
+
+    if (slcf->origins != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    slcf->origins = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                     sizeof(ngx_snorky_origin_t));
+    if (slcf->origins == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        origin = ngx_array_push(slcf->origins);
+        if (origin == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_snorky_origin_parse(cf, &value[i], origin) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_snorky_set_protocols(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_loc_conf_t *slcf = conf;
+
+    ngx_str_t   *value, *protocol;
+    ngx_uint_t   i;
+
+    if (slcf->protocols != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    slcf->protocols = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                       sizeof(ngx_str_t));
+    if (slcf->protocols == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        protocol = ngx_array_push(slcf->protocols);
+        if (protocol == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *protocol = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_snorky_set_backend_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_loc_conf_t *slcf = conf;
+
+    ngx_str_t                         *value;
+    ngx_http_complex_value_t          *cv;
+    ngx_http_compile_complex_value_t   ccv;
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        return "is empty";
+    }
+
+    if (slcf->backend_keys == NGX_CONF_UNSET_PTR) {
+        slcf->backend_keys = ngx_array_create(cf->pool, 2,
+                                            sizeof(ngx_http_complex_value_t));
+        if (slcf->backend_keys == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    cv = ngx_array_push(slcf->backend_keys);
+    if (cv == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &value[1];
+    ccv.complex_value = cv;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+#if (NGX_SNORKY_FAULTS)
+
+static char *
+ngx_snorky_set_fault(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_main_conf_t *smcf = conf;
+
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "reserved") == 0) {
+        smcf->hub.broker.fault = NGX_SNORKY_FAULT_RESERVED;
+
+    } else if (ngx_strcmp(value[1].data, "written") == 0) {
+        smcf->hub.broker.fault = NGX_SNORKY_FAULT_WRITTEN;
+
+    } else if (ngx_strcmp(value[1].data, "committed") == 0) {
+        smcf->hub.broker.fault = NGX_SNORKY_FAULT_COMMITTED;
+
+    } else {
+        return "has an invalid place";
+    }
+
+    n = ngx_atoi(value[2].data, value[2].len);
+
+    if (n == NGX_ERROR) {
+        return "has an invalid number";
+    }
+
+    smcf->hub.broker.fault_after = n;
+
+    return NGX_CONF_OK;
+}
+
+#endif
+
+
+static char *
+ngx_snorky_check_positive(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_int_t *np = data;
+
+    return (*np > 0) ? NGX_CONF_OK : "must be greater than zero";
+}
+
+
+static char *
+ngx_snorky_check_time(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *msp = data;
+
+    return (*msp > 0) ? NGX_CONF_OK : "must be greater than zero";
+}
+
+
+static char *
+ngx_snorky_check_size(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t *sp = data;
+
+    return (*sp > 0) ? NGX_CONF_OK : "must be greater than zero";
+}

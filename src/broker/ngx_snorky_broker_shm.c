@@ -1,0 +1,864 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * The broker over shared memory.  Owns this worker's slot and cursor, judges
+ * the other workers, and rings their bells.  Called by the core from above,
+ * by the bell and a slow timer from below.
+ */
+
+
+#include "ngx_snorky_broker.h"
+#include "ngx_snorky_bell.h"
+#include "ngx_snorky_map.h"
+
+
+/*
+ * The timer is the net under lost bells, the sign of life to the others, and
+ * the time at which they are judged.  It is cancelable: it must not keep a
+ * quitting worker alive.
+ */
+
+#define NGX_SNORKY_BROKER_TICK       1000   /* ms, at most */
+#define NGX_SNORKY_BROKER_ROOM_TICK  20     /* ms, while publishers wait */
+
+
+struct ngx_snorky_broker_s {
+    ngx_snorky_zone_t             *zone;
+    ngx_snorky_slot_t             *slot;        /* NULL: no seat */
+    uint64_t                       generation;
+
+    ngx_snorky_stats_t            *stats;       /* the slot's, or "spare" */
+    ngx_snorky_stats_t             spare;
+
+    ngx_snorky_bell_t              bell;
+    ngx_event_t                    tick;
+    ngx_event_t                    room_tick;
+    ngx_connection_t               dummy;       /* what a timer's log needs */
+
+    ngx_msec_t                     worker_timeout;
+    ngx_msec_t                     ticked;
+    ngx_msec_t                     period;
+
+    ngx_snorky_broker_handlers_t  *handlers;
+    void                          *data;
+    ngx_cycle_t                   *cycle;
+    ngx_log_t                     *log;
+
+    /* listeners by bit of the interest filter */
+    uint32_t                       interest[NGX_SNORKY_INTEREST_BITS];
+
+#if (NGX_SNORKY_FAULTS)
+    ngx_uint_t                     fault;
+    ngx_uint_t                     fault_after;
+    ngx_uint_t                     appends;
+#endif
+
+    unsigned                       draining:1;
+    unsigned                       asked_to_quit:1;
+};
+
+
+static void ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker);
+static ngx_uint_t ngx_snorky_broker_live(ngx_snorky_broker_t *broker);
+static void ngx_snorky_broker_come_back(ngx_snorky_broker_t *broker);
+static ngx_int_t ngx_snorky_broker_append(ngx_snorky_broker_t *broker,
+    uint64_t hash, ngx_str_t *name, ngx_str_t *parts, ngx_uint_t n,
+    size_t text);
+static ngx_snorky_log_record_t *ngx_snorky_broker_reserve_locked(
+    ngx_snorky_broker_t *broker, size_t name, size_t text);
+static uint64_t ngx_snorky_broker_tail_locked(ngx_snorky_zone_t *zone);
+static void ngx_snorky_broker_want_room(ngx_snorky_broker_t *broker);
+static void ngx_snorky_broker_give_room(ngx_snorky_broker_t *broker);
+static void ngx_snorky_broker_ring(ngx_snorky_broker_t *broker,
+    uint64_t hash);
+static void ngx_snorky_broker_ring_slot(ngx_snorky_broker_t *broker,
+    ngx_uint_t n);
+static ngx_int_t ngx_snorky_broker_deliver(ngx_snorky_broker_t *broker,
+    ngx_snorky_log_record_t *record, u_char *data);
+static void ngx_snorky_broker_judge(ngx_snorky_broker_t *broker);
+static void ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
+    ngx_snorky_slot_t *slot);
+static void ngx_snorky_broker_tick_handler(ngx_event_t *ev);
+static void ngx_snorky_broker_room_tick_handler(ngx_event_t *ev);
+static void ngx_snorky_broker_rung(void *data);
+static void ngx_snorky_broker_quit(void *data);
+
+
+static ngx_snorky_bell_handlers_t  ngx_snorky_broker_bell_handlers = {
+    ngx_snorky_broker_rung,
+    ngx_snorky_broker_quit
+};
+
+
+#if (NGX_SNORKY_FAULTS)
+
+/* each place kills once in a zone's life, or no worker would ever get by */
+
+static void
+ngx_snorky_broker_fault(ngx_snorky_broker_t *broker, ngx_uint_t place)
+{
+    uint64_t  bit;
+
+    bit = (uint64_t) 1 << place;
+
+    if (broker->fault != place
+        || broker->appends < broker->fault_after
+        || (broker->zone->faults & bit))
+    {
+        return;
+    }
+
+    broker->zone->faults |= bit;
+
+    (void) raise(SIGKILL);
+}
+
+#else
+
+#define ngx_snorky_broker_fault(broker, place)
+
+#endif
+
+
+ngx_snorky_broker_t *
+ngx_snorky_broker_open(ngx_cycle_t *cycle, ngx_snorky_broker_conf_t *conf,
+    ngx_snorky_broker_handlers_t *handlers, void *data)
+{
+    ngx_snorky_broker_t  *broker;
+
+    broker = ngx_pcalloc(cycle->pool, sizeof(ngx_snorky_broker_t));
+    if (broker == NULL) {
+        return NULL;
+    }
+
+    broker->zone = conf->shm_zone->data;
+    broker->worker_timeout = conf->worker_timeout;
+    broker->handlers = handlers;
+    broker->data = data;
+    broker->cycle = cycle;
+    broker->log = cycle->log;
+    broker->stats = &broker->spare;
+
+#if (NGX_SNORKY_FAULTS)
+    broker->fault = conf->fault;
+    broker->fault_after = conf->fault_after;
+#endif
+
+    broker->bell.handlers = &ngx_snorky_broker_bell_handlers;
+    broker->bell.data = broker;
+
+    broker->dummy.fd = (ngx_socket_t) -1;
+
+    broker->tick.handler = ngx_snorky_broker_tick_handler;
+    broker->tick.data = &broker->dummy;
+    broker->tick.log = cycle->log;
+    broker->tick.cancelable = 1;
+
+    broker->room_tick.handler = ngx_snorky_broker_room_tick_handler;
+    broker->room_tick.data = &broker->dummy;
+    broker->room_tick.log = cycle->log;
+    broker->room_tick.cancelable = 1;
+
+    broker->dummy.data = broker;
+
+    broker->period = ngx_min(NGX_SNORKY_BROKER_TICK, conf->worker_timeout / 4);
+    broker->ticked = ngx_current_msec;
+
+    ngx_snorky_broker_take_slot(broker);
+
+    /* the first tick comes at once: the channel is open by then */
+
+    ngx_add_timer(&broker->tick, 1);
+
+    return broker;
+}
+
+
+void
+ngx_snorky_broker_close(ngx_snorky_broker_t *broker)
+{
+    if (broker->tick.timer_set) {
+        ngx_del_timer(&broker->tick);
+    }
+
+    if (broker->room_tick.timer_set) {
+        ngx_del_timer(&broker->room_tick);
+    }
+
+    ngx_snorky_bell_close(&broker->bell);
+
+    if (broker->slot == NULL) {
+        return;
+    }
+
+    ngx_snorky_zone_lock(broker->zone);
+
+    if (ngx_snorky_broker_live(broker)) {
+        ngx_snorky_slot_free_locked(broker->slot, &broker->zone->ended);
+    }
+
+    ngx_snorky_zone_unlock(broker->zone);
+
+    ngx_snorky_broker_give_room(broker);
+
+    broker->slot = NULL;
+    broker->stats = &broker->spare;
+}
+
+
+/*
+ * The slot's number is this process's place in nginx's table.  If the slot is
+ * taken, its owner has been here before and died, or is this very worker,
+ * given up by the others.
+ */
+
+static void
+ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker)
+{
+    ngx_snorky_zone_t  *zone;
+    ngx_snorky_slot_t  *slot;
+
+    zone = broker->zone;
+
+    if ((ngx_uint_t) ngx_process_slot >= zone->nslots) {
+        ngx_log_error(NGX_LOG_CRIT, broker->log, 0,
+                      "\"snorky_zone\" has places for %ui processes only, "
+                      "process %i can't serve", zone->nslots,
+                      ngx_process_slot);
+        return;
+    }
+
+    slot = &zone->slots[ngx_process_slot];
+
+    ngx_snorky_zone_lock(zone);
+
+    ngx_snorky_slot_free_locked(slot, &zone->ended);
+
+    broker->generation = ngx_snorky_slot_take_locked(slot, zone->log.head);
+
+    ngx_snorky_zone_unlock(zone);
+
+    broker->slot = slot;
+    broker->stats = &slot->stats;
+
+    ngx_snorky_broker_give_room(broker);
+}
+
+
+ngx_uint_t
+ngx_snorky_broker_ready(ngx_snorky_broker_t *broker)
+{
+    return broker->slot != NULL;
+}
+
+
+uint64_t
+ngx_snorky_broker_hash(ngx_snorky_broker_t *broker, ngx_str_t *name)
+{
+    return ngx_snorky_map_hash(broker->zone->secret, name->data, name->len);
+}
+
+
+ngx_snorky_stats_t *
+ngx_snorky_broker_stats(ngx_snorky_broker_t *broker)
+{
+    return broker->stats;
+}
+
+
+ngx_snorky_zone_t *
+ngx_snorky_broker_zone(ngx_snorky_broker_t *broker)
+{
+    return broker->zone;
+}
+
+
+static ngx_uint_t
+ngx_snorky_broker_live(ngx_snorky_broker_t *broker)
+{
+    return ngx_snorky_load(&broker->slot->state) == NGX_SNORKY_SLOT_LIVE
+           && broker->slot->generation == broker->generation;
+}
+
+
+/* the listeners have gone when lost() returns, and with them the interest */
+
+static void
+ngx_snorky_broker_come_back(ngx_snorky_broker_t *broker)
+{
+    ngx_log_error(NGX_LOG_ERR, broker->log, 0,
+                  "this worker stood still for too long and was given up "
+                  "by the others, its sessions are closed");
+
+    broker->handlers->lost(broker->data);
+
+    ngx_snorky_broker_take_slot(broker);
+}
+
+
+ngx_int_t
+ngx_snorky_broker_publish(ngx_snorky_broker_t *broker, uint64_t hash,
+    ngx_str_t *name, ngx_str_t *parts, ngx_uint_t n)
+{
+    size_t      text;
+    ngx_int_t   rc;
+    ngx_uint_t  i;
+
+    if (broker->slot == NULL) {
+        return NGX_ERROR;
+    }
+
+    text = 0;
+
+    for (i = 0; i < n; i++) {
+        text += parts[i].len;
+    }
+
+    if (!ngx_snorky_log_fits(&broker->zone->log, name->len, text)) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_snorky_broker_append(broker, hash, name, parts, n, text);
+
+    if (rc == NGX_AGAIN) {
+
+        /* it may be this very worker that has not read */
+
+        ngx_snorky_broker_drain(broker);
+        ngx_snorky_broker_want_room(broker);
+
+        rc = ngx_snorky_broker_append(broker, hash, name, parts, n, text);
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    broker->stats->publications++;
+
+    ngx_snorky_broker_ring(broker, hash);
+    ngx_snorky_broker_drain(broker);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_broker_append(ngx_snorky_broker_t *broker, uint64_t hash,
+    ngx_str_t *name, ngx_str_t *parts, ngx_uint_t n, size_t text)
+{
+    u_char                   *p;
+    ngx_uint_t                i;
+    ngx_snorky_zone_t        *zone;
+    ngx_snorky_log_record_t  *record;
+
+    zone = broker->zone;
+
+#if (NGX_SNORKY_FAULTS)
+    broker->appends++;
+#endif
+
+    ngx_snorky_zone_lock(zone);
+
+    record = ngx_snorky_broker_reserve_locked(broker, name->len, text);
+
+    if (record == NULL) {
+        ngx_snorky_zone_unlock(zone);
+        return NGX_AGAIN;
+    }
+
+    ngx_snorky_broker_fault(broker, NGX_SNORKY_FAULT_RESERVED);
+
+    record->hash = hash;
+
+    p = ngx_cpymem(ngx_snorky_log_data(record), name->data, name->len);
+
+    for (i = 0; i < n; i++) {
+        p = ngx_cpymem(p, parts[i].data, parts[i].len);
+    }
+
+    ngx_snorky_broker_fault(broker, NGX_SNORKY_FAULT_WRITTEN);
+
+    ngx_snorky_log_commit_locked(&zone->log, record);
+
+    ngx_snorky_broker_fault(broker, NGX_SNORKY_FAULT_COMMITTED);
+
+    ngx_snorky_zone_unlock(zone);
+
+    return NGX_OK;
+}
+
+
+static ngx_snorky_log_record_t *
+ngx_snorky_broker_reserve_locked(ngx_snorky_broker_t *broker, size_t name,
+    size_t text)
+{
+    ngx_snorky_zone_t        *zone;
+    ngx_snorky_log_record_t  *record;
+
+    zone = broker->zone;
+
+    record = ngx_snorky_log_reserve_locked(&zone->log, name, text);
+
+    if (record == NULL) {
+
+        /* the tail is looked for only when the last one found is used up */
+
+        zone->log.tail = ngx_snorky_broker_tail_locked(zone);
+
+        record = ngx_snorky_log_reserve_locked(&zone->log, name, text);
+    }
+
+    return record;
+}
+
+
+static uint64_t
+ngx_snorky_broker_tail_locked(ngx_snorky_zone_t *zone)
+{
+    uint64_t            tail, cursor;
+    ngx_uint_t          i;
+    ngx_snorky_slot_t  *slot;
+
+    tail = zone->log.head;
+
+    for (i = 0; i < zone->nslots; i++) {
+        slot = &zone->slots[i];
+
+        if (ngx_snorky_load(&slot->state) != NGX_SNORKY_SLOT_LIVE) {
+            continue;
+        }
+
+        cursor = ngx_snorky_load(&slot->cursor);
+
+        if (cursor < tail) {
+            tail = cursor;
+        }
+    }
+
+    return tail;
+}
+
+
+/*
+ * First the wish, then one more look at the log, by the caller: a reader that
+ * moves its cursor after that look sees the wish.
+ */
+
+static void
+ngx_snorky_broker_want_room(ngx_snorky_broker_t *broker)
+{
+    uint64_t            head;
+    ngx_uint_t          i;
+    ngx_snorky_zone_t  *zone;
+    ngx_snorky_slot_t  *slot;
+
+    zone = broker->zone;
+
+    ngx_snorky_store(&broker->slot->wants_room, 1);
+    ngx_snorky_store(&zone->rooms_wanted, 1);
+
+    head = ngx_snorky_load(&zone->log.head);
+
+    for (i = 0; i < zone->nslots; i++) {
+        slot = &zone->slots[i];
+
+        if (slot != broker->slot
+            && ngx_snorky_load(&slot->state) == NGX_SNORKY_SLOT_LIVE
+            && ngx_snorky_load(&slot->cursor) != head)
+        {
+            ngx_snorky_broker_ring_slot(broker, i);
+        }
+    }
+
+    if (!broker->room_tick.timer_set) {
+        ngx_add_timer(&broker->room_tick, NGX_SNORKY_BROKER_ROOM_TICK);
+    }
+}
+
+
+/* this worker has read on, or has left: those who wait may try */
+
+static void
+ngx_snorky_broker_give_room(ngx_snorky_broker_t *broker)
+{
+    ngx_uint_t          i;
+    ngx_snorky_zone_t  *zone;
+    ngx_snorky_slot_t  *slot;
+
+    zone = broker->zone;
+
+    if (!ngx_snorky_load(&zone->rooms_wanted)) {
+        return;
+    }
+
+    (void) ngx_snorky_swap(&zone->rooms_wanted, 0);
+
+    for (i = 0; i < zone->nslots; i++) {
+        slot = &zone->slots[i];
+
+        if (slot != broker->slot && ngx_snorky_load(&slot->wants_room)) {
+            ngx_snorky_broker_ring_slot(broker, i);
+        }
+    }
+}
+
+
+/*
+ * After an append: wakes those who listen, and those who do not but have so
+ * much to skip that they would soon stop the log.
+ */
+
+static void
+ngx_snorky_broker_ring(ngx_snorky_broker_t *broker, uint64_t hash)
+{
+    uint64_t            head, half;
+    ngx_uint_t          i;
+    ngx_snorky_zone_t  *zone;
+    ngx_snorky_slot_t  *slot;
+
+    zone = broker->zone;
+    head = ngx_snorky_load(&zone->log.head);
+    half = zone->log.size / 2;
+
+    for (i = 0; i < zone->nslots; i++) {
+        slot = &zone->slots[i];
+
+        if (slot == broker->slot
+            || ngx_snorky_load(&slot->state) != NGX_SNORKY_SLOT_LIVE)
+        {
+            continue;
+        }
+
+        if (ngx_snorky_slot_interested(slot, hash)
+            || head - ngx_snorky_load(&slot->cursor) > half)
+        {
+            ngx_snorky_broker_ring_slot(broker, i);
+        }
+    }
+}
+
+
+static void
+ngx_snorky_broker_ring_slot(ngx_snorky_broker_t *broker, ngx_uint_t n)
+{
+    uint64_t  *bell;
+
+    bell = &broker->zone->slots[n].bell;
+
+    if (ngx_snorky_load(bell) || ngx_snorky_swap(bell, 1)) {
+        return;
+    }
+
+    if (ngx_snorky_bell_ring(n) != NGX_OK) {
+        ngx_snorky_store(bell, 0);
+        return;
+    }
+
+    broker->stats->bells_sent++;
+}
+
+
+void
+ngx_snorky_broker_listen(ngx_snorky_broker_t *broker, uint64_t hash)
+{
+    if (broker->interest[hash & (NGX_SNORKY_INTEREST_BITS - 1)]++ == 0
+        && broker->slot)
+    {
+        ngx_snorky_slot_set_interest(broker->slot, hash);
+    }
+
+    ngx_snorky_broker_drain(broker);
+}
+
+
+void
+ngx_snorky_broker_unlisten(ngx_snorky_broker_t *broker, uint64_t hash)
+{
+    if (--broker->interest[hash & (NGX_SNORKY_INTEREST_BITS - 1)] == 0
+        && broker->slot)
+    {
+        ngx_snorky_slot_clear_interest(broker->slot, hash);
+    }
+}
+
+
+void
+ngx_snorky_broker_drain(ngx_snorky_broker_t *broker)
+{
+    u_char                   *data;
+    uint64_t                  cursor, start;
+    ngx_int_t                 rc;
+    ngx_snorky_slot_t        *slot;
+    ngx_snorky_log_record_t   record;
+
+    slot = broker->slot;
+
+    if (slot == NULL || broker->draining) {
+        return;
+    }
+
+    if (!ngx_snorky_broker_live(broker)) {
+        ngx_snorky_broker_come_back(broker);
+        return;
+    }
+
+    broker->draining = 1;
+
+    start = slot->cursor;
+    cursor = start;
+
+    for ( ;; ) {
+
+        rc = ngx_snorky_log_read(&broker->zone->log, &cursor, &record, &data);
+
+        if (rc != NGX_OK) {
+            break;
+        }
+
+        rc = ngx_snorky_broker_deliver(broker, &record, data);
+
+        if (rc != NGX_OK) {
+            break;
+        }
+
+        cursor += record.size;
+
+        ngx_snorky_store(&slot->cursor, cursor);
+    }
+
+    broker->draining = 0;
+
+    if (rc == NGX_DECLINED) {
+        ngx_snorky_broker_come_back(broker);
+        return;
+    }
+
+    if (cursor != start) {
+        ngx_snorky_store(&slot->cursor, cursor);
+        ngx_snorky_store(&slot->beat, (uint64_t) ngx_current_msec);
+        ngx_snorky_broker_give_room(broker);
+    }
+}
+
+
+/*
+ * The record lies in the ring as long as this worker is live.  What is copied
+ * from it counts only if the worker still is live after the copy.
+ */
+
+static ngx_int_t
+ngx_snorky_broker_deliver(ngx_snorky_broker_t *broker,
+    ngx_snorky_log_record_t *record, u_char *data)
+{
+    void              *topic;
+    ngx_str_t          name;
+    ngx_snorky_msg_t  *msg;
+
+    if (broker->interest[record->hash & (NGX_SNORKY_INTEREST_BITS - 1)] == 0) {
+        return NGX_OK;
+    }
+
+    name.data = data;
+    name.len = record->name;
+
+    topic = broker->handlers->find(broker->data, record->hash, &name);
+
+    if (topic == NULL) {
+        return NGX_OK;
+    }
+
+    msg = ngx_snorky_msg_create(record->text, broker->log);
+
+    if (msg == NULL) {
+        /* a gap would be silent otherwise */
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(msg->text, data + record->name, record->text);
+
+    ngx_snorky_fence();
+
+    if (!ngx_snorky_broker_live(broker)) {
+        ngx_snorky_msg_unref(msg);
+        return NGX_DECLINED;
+    }
+
+    broker->handlers->deliver(broker->data, topic, msg);
+
+    ngx_snorky_msg_unref(msg);
+
+    return NGX_OK;
+}
+
+
+/*
+ * Who was late itself may not judge: when all stood still (a suspended
+ * machine), the first to wake would give up all the others.
+ */
+
+static void
+ngx_snorky_broker_judge(ngx_snorky_broker_t *broker)
+{
+    ngx_uint_t          i;
+    ngx_snorky_zone_t  *zone;
+
+    zone = broker->zone;
+
+    for (i = 0; i < zone->nslots; i++) {
+        if (&zone->slots[i] != broker->slot) {
+            ngx_snorky_broker_judge_slot(broker, &zone->slots[i]);
+        }
+    }
+}
+
+
+static void
+ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
+    ngx_snorky_slot_t *slot)
+{
+    uint64_t            pid, silent;
+    ngx_uint_t          dead, lost;
+    ngx_snorky_zone_t  *zone;
+
+    silent = (uint64_t) ngx_current_msec - ngx_snorky_load(&slot->beat);
+
+    /* a beat from the future is a clock that was read a moment later */
+
+    if (ngx_snorky_load(&slot->state) == NGX_SNORKY_SLOT_FREE
+        || (int64_t) silent <= (int64_t) broker->period)
+    {
+        return;
+    }
+
+    zone = broker->zone;
+
+    ngx_snorky_zone_lock(zone);
+
+    pid = slot->pid;
+    silent = (uint64_t) ngx_current_msec - ngx_snorky_load(&slot->beat);
+    dead = 0;
+    lost = 0;
+
+    if (slot->state != NGX_SNORKY_SLOT_FREE
+        && ngx_snorky_slot_dead(slot))
+    {
+        ngx_snorky_slot_free_locked(slot, &zone->ended);
+        dead = 1;
+
+    } else if (slot->state == NGX_SNORKY_SLOT_LIVE
+               && (int64_t) silent > (int64_t) broker->worker_timeout)
+    {
+        ngx_snorky_store(&slot->state, NGX_SNORKY_SLOT_LOST);
+        lost = 1;
+    }
+
+    ngx_snorky_zone_unlock(zone);
+
+    if (dead) {
+        ngx_log_error(NGX_LOG_NOTICE, broker->log, 0,
+                      "worker %uL is dead, its place is free", pid);
+
+    } else if (lost) {
+        ngx_log_error(NGX_LOG_ERR, broker->log, 0,
+                      "worker %uL stood still for %uL ms and is given up",
+                      pid, silent);
+    }
+
+    if (dead || lost) {
+        ngx_snorky_broker_give_room(broker);
+        broker->handlers->room(broker->data);
+    }
+}
+
+
+static void
+ngx_snorky_broker_tick_handler(ngx_event_t *ev)
+{
+    ngx_msec_t            late;
+    ngx_connection_t     *c;
+    ngx_snorky_broker_t  *broker;
+
+    c = ev->data;
+    broker = c->data;
+
+    if (broker->bell.connection == NULL) {
+        (void) ngx_snorky_bell_open(&broker->bell, broker->cycle);
+    }
+
+    late = ngx_current_msec - broker->ticked;
+    broker->ticked = ngx_current_msec;
+
+    ngx_snorky_broker_drain(broker);
+
+    if (broker->slot) {
+        ngx_snorky_store(&broker->slot->beat, (uint64_t) ngx_current_msec);
+
+        if (late <= broker->period * 2) {
+            ngx_snorky_broker_judge(broker);
+        }
+    }
+
+    if (ngx_exiting) {
+        ngx_snorky_broker_quit(broker);
+    }
+
+    ngx_add_timer(&broker->tick, broker->period);
+}
+
+
+/* waiting publishers try again now and then, whatever becomes of the bells */
+
+static void
+ngx_snorky_broker_room_tick_handler(ngx_event_t *ev)
+{
+    ngx_connection_t     *c;
+    ngx_snorky_broker_t  *broker;
+
+    c = ev->data;
+    broker = c->data;
+
+    ngx_snorky_broker_rung(broker);
+}
+
+
+static void
+ngx_snorky_broker_rung(void *data)
+{
+    ngx_snorky_broker_t *broker = data;
+
+    if (broker->slot == NULL) {
+        return;
+    }
+
+    if (ngx_snorky_swap(&broker->slot->bell, 0)) {
+        broker->stats->bells_received++;
+    }
+
+    ngx_snorky_broker_drain(broker);
+
+    if (ngx_snorky_swap(&broker->slot->wants_room, 0)) {
+        broker->handlers->room(broker->data);
+    }
+}
+
+
+static void
+ngx_snorky_broker_quit(void *data)
+{
+    ngx_snorky_broker_t *broker = data;
+
+    if (broker->asked_to_quit) {
+        return;
+    }
+
+    broker->asked_to_quit = 1;
+
+    if (broker->slot) {
+        ngx_snorky_store(&broker->slot->quitting, 1);
+    }
+
+    broker->handlers->quit(broker->data,
+                           ngx_snorky_load(&broker->zone->retired) != 0);
+}

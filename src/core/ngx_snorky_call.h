@@ -1,0 +1,38 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * One RPC request on its way through a service's command.
+ */
+
+
+#ifndef _NGX_SNORKY_CALL_H_INCLUDED_
+#define _NGX_SNORKY_CALL_H_INCLUDED_
+
+
+#include "ngx_snorky.h"
+#include "ngx_snorky_envelope.h"
+
+
+/* the most parameters that a command may have */
+#define NGX_SNORKY_CALL_PARAMS  8
+
+
+struct ngx_snorky_call_s {
+    ngx_snorky_session_t      *session;
+    ngx_snorky_service_t      *service;
+    ngx_str_t                  id;          /* JSON; empty: none */
+    ngx_snorky_value_t         params[NGX_SNORKY_CALL_PARAMS];
+};
+
+
+/*
+ * Runs an RPC message.  NGX_OK: it has been answered.  NGX_AGAIN: it waits
+ * for room in the log.  NGX_DECLINED: it is no RPC message.
+ */
+
+ngx_int_t ngx_snorky_call_run(ngx_snorky_session_t *s,
+    ngx_snorky_service_t *service, ngx_snorky_json_node_t *message);
+
+
+#endif /* _NGX_SNORKY_CALL_H_INCLUDED_ */

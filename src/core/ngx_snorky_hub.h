@@ -1,0 +1,77 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * The hub is the core's state in one worker: who is connected, which topics
+ * have listeners here, whose calls wait for room in the log, and the way out
+ * when the worker quits.
+ */
+
+
+#ifndef _NGX_SNORKY_HUB_H_INCLUDED_
+#define _NGX_SNORKY_HUB_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "ngx_snorky.h"
+#include "ngx_snorky_broker.h"
+#include "ngx_snorky_json.h"
+#include "ngx_snorky_map.h"
+
+
+typedef struct {
+    ngx_snorky_broker_conf_t   broker;
+    ngx_msec_t                 drain;       /* sessions of an old worker */
+} ngx_snorky_hub_conf_t;
+
+
+typedef struct {
+    ngx_snorky_broker_t       *broker;
+    ngx_snorky_stats_t        *stats;
+    ngx_snorky_json_t         *json;
+    ngx_log_t                 *log;
+
+    ngx_snorky_map_t           topics;
+    ngx_queue_t                sessions;
+    ngx_queue_t                waiting;     /* in the order of their coming */
+
+    ngx_str_t                  name;        /* scratch for a topic's name */
+    size_t                     name_size;
+
+    ngx_event_t                wait_timer;
+    ngx_event_t                drain_timer;
+    ngx_connection_t           dummy;       /* what the timers' log needs */
+
+    ngx_msec_t                 drain;
+    ngx_msec_t                 drain_until;
+
+    unsigned                   draining:1;
+} ngx_snorky_hub_t;
+
+
+/* in init_process and exit_process; NULL: no memory */
+ngx_snorky_hub_t *ngx_snorky_hub_open(ngx_cycle_t *cycle,
+    ngx_snorky_hub_conf_t *conf);
+void ngx_snorky_hub_close(ngx_snorky_hub_t *hub);
+
+/* whether this worker can serve */
+#define ngx_snorky_hub_ready(hub)  ngx_snorky_broker_ready((hub)->broker)
+
+/* closes every session, now */
+void ngx_snorky_hub_close_sessions(ngx_snorky_hub_t *hub, ngx_uint_t code,
+    const char *reason);
+
+/* for sessions */
+void ngx_snorky_hub_add(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s);
+void ngx_snorky_hub_remove(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s);
+
+/* the session's call waits for room; resume() will be called */
+void ngx_snorky_hub_wait(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s);
+void ngx_snorky_hub_stop_waiting(ngx_snorky_hub_t *hub,
+    ngx_snorky_session_t *s);
+
+
+#endif /* _NGX_SNORKY_HUB_H_INCLUDED_ */

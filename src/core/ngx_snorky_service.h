@@ -1,0 +1,61 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * Services and the registries that they live in: made when the configuration
+ * is read, and constant from then on.
+ */
+
+
+#ifndef _NGX_SNORKY_SERVICE_H_INCLUDED_
+#define _NGX_SNORKY_SERVICE_H_INCLUDED_
+
+
+#include "ngx_snorky.h"
+
+
+#define NGX_SNORKY_DEFAULT_REGISTRY  "public"
+
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_array_t                  services;  /* of ngx_snorky_service_t * */
+    ngx_array_t                 *all;       /* of ngx_snorky_registry_t * */
+} ngx_snorky_registry_t;
+
+
+struct ngx_snorky_service_s {
+    ngx_str_t                    name;
+    ngx_snorky_service_type_t   *type;
+    ngx_snorky_registry_t       *registry;
+    void                        *conf;
+
+    ngx_str_t                    head;      /* of its messages, on the wire */
+    ngx_str_t                    prefix;    /* of its topics' names */
+    ngx_array_t                 *wanted;    /* services named in options */
+};
+
+
+/* the registry of that name, made if there is none yet; NULL: no memory */
+ngx_snorky_registry_t *ngx_snorky_registry_add(ngx_conf_t *cf,
+    ngx_array_t *registries, ngx_str_t *name);
+ngx_snorky_registry_t *ngx_snorky_registry_find(ngx_array_t *registries,
+    ngx_str_t *name);
+
+/*
+ * "snorky_service TYPE NAME [option=value ...]", as the directive's arguments.
+ * Returns NGX_CONF_OK, or NGX_CONF_ERROR and the error is logged.
+ */
+
+char *ngx_snorky_service_add(ngx_conf_t *cf, ngx_snorky_registry_t *registry,
+    ngx_snorky_service_type_t **types, ngx_str_t *args, ngx_uint_t nargs);
+
+/* all services are known: finds those named in options, and inits each */
+char *ngx_snorky_service_init_all(ngx_conf_t *cf, ngx_array_t *registries);
+
+/* by the name on the wire, a JSON string; NULL: none */
+ngx_snorky_service_t *ngx_snorky_service_find(ngx_snorky_registry_t *registry,
+    ngx_snorky_value_t *name);
+
+
+#endif /* _NGX_SNORKY_SERVICE_H_INCLUDED_ */

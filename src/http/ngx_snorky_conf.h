@@ -1,0 +1,77 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * What the directives say, and what one worker makes of it.
+ */
+
+
+#ifndef _NGX_SNORKY_CONF_H_INCLUDED_
+#define _NGX_SNORKY_CONF_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_snorky_hub.h"
+#include "ngx_snorky_output.h"
+#include "ngx_snorky_service.h"
+#include "ngx_snorky_session.h"
+
+
+#define NGX_SNORKY_VERSION  "0.1.0"
+
+
+/* Made in init_process, in workers only. */
+
+typedef struct {
+    ngx_snorky_hub_t            *hub;
+    ngx_snorky_flusher_t         flusher;
+    ngx_queue_t                  websockets;
+    u_char                      *buffer;    /* all sockets are read into it */
+    size_t                       buffer_size;
+} ngx_snorky_worker_t;
+
+
+typedef struct {
+    ngx_array_t                  registries; /* of ngx_snorky_registry_t * */
+    ngx_shm_zone_t              *shm_zone;   /* NULL: nothing here uses it */
+    size_t                       zone_size;
+    size_t                       log_size;
+    ngx_snorky_hub_conf_t        hub;
+    ngx_snorky_worker_t         *worker;
+    ngx_uint_t                   used;
+} ngx_snorky_main_conf_t;
+
+
+typedef struct {
+    ngx_snorky_limits_t          limits;
+    size_t                       max_message_size;
+    size_t                       send_buffer;
+    ngx_msec_t                   ping_interval;
+    ngx_msec_t                   ping_timeout;
+    ngx_msec_t                   close_timeout;
+
+    ngx_http_complex_value_t    *identity;
+    ngx_array_t                 *origins;       /* of ngx_snorky_origin_t */
+    ngx_array_t                 *protocols;     /* of ngx_str_t */
+    ngx_array_t                 *backend_keys;  /* ngx_http_complex_value_t */
+
+    ngx_str_t                    registry_name;
+    ngx_snorky_registry_t       *registry;
+
+    unsigned                     websocket:1;
+    unsigned                     echo:1;        /* a raw one */
+    unsigned                     backend:1;
+} ngx_snorky_loc_conf_t;
+
+
+extern ngx_module_t  ngx_snorky_module;
+
+
+/* NULL where nothing can be served: no zone, or no place in it */
+ngx_snorky_worker_t *ngx_snorky_conf_worker(ngx_http_request_t *r);
+
+
+#endif /* _NGX_SNORKY_CONF_H_INCLUDED_ */

@@ -1,0 +1,272 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * Owns the bond of request and session.  Called by the transports when a
+ * client comes, and by nginx to evaluate variables.
+ */
+
+
+#include "ngx_snorky_peer.h"
+#include "ngx_snorky_utf8.h"
+
+
+typedef ngx_int_t (*ngx_snorky_peer_text_pt)(ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v);
+
+
+static ngx_int_t ngx_snorky_peer_identity(ngx_snorky_peer_t *peer,
+    ngx_snorky_loc_conf_t *conf);
+static ngx_int_t ngx_snorky_peer_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_snorky_peer_transport_text(ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_in_text(ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_out_text(ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_code_text(ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_identity_text(ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_number(ngx_pool_t *pool,
+    ngx_http_variable_value_t *v, ngx_uint_t number);
+static ngx_int_t ngx_snorky_peer_worker_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+
+
+static ngx_http_variable_t  ngx_snorky_peer_variables[] = {
+
+    { ngx_string("snorky_transport"), NULL, ngx_snorky_peer_variable,
+      (uintptr_t) ngx_snorky_peer_transport_text, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("snorky_messages_in"), NULL, ngx_snorky_peer_variable,
+      (uintptr_t) ngx_snorky_peer_in_text, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("snorky_messages_out"), NULL, ngx_snorky_peer_variable,
+      (uintptr_t) ngx_snorky_peer_out_text, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("snorky_close_code"), NULL, ngx_snorky_peer_variable,
+      (uintptr_t) ngx_snorky_peer_code_text, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("snorky_identity"), NULL, ngx_snorky_peer_variable,
+      (uintptr_t) ngx_snorky_peer_identity_text, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("snorky_worker"), NULL, ngx_snorky_peer_worker_variable,
+      0, 0, 0 },
+
+      ngx_http_null_variable
+};
+
+
+ngx_int_t
+ngx_snorky_peer_init(ngx_snorky_peer_t *peer, ngx_http_request_t *r,
+    ngx_snorky_worker_t *worker, ngx_snorky_session_ops_t *ops,
+    const char *transport)
+{
+    ngx_snorky_session_t   *s;
+    ngx_snorky_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_snorky_module);
+
+    peer->request = r;
+    peer->transport.data = (u_char *) transport;
+    peer->transport.len = ngx_strlen(transport);
+
+    s = &peer->session;
+
+    s->hub = worker->hub;
+    s->registry = conf->registry;
+    s->ops = ops;
+    s->limits = &conf->limits;
+    s->log = r->connection->log;
+
+    if (ngx_snorky_peer_identity(peer, conf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_set_ctx(r, peer, ngx_snorky_module);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_peer_identity(ngx_snorky_peer_t *peer, ngx_snorky_loc_conf_t *conf)
+{
+    u_char              *p;
+    ngx_str_t            value;
+    ngx_snorky_utf8_t    utf8;
+    ngx_http_request_t  *r;
+
+    r = peer->request;
+
+    if (conf->identity == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_complex_value(r, conf->identity, &value) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (value.len == 0) {
+        return NGX_OK;
+    }
+
+    utf8 = NGX_SNORKY_UTF8_START;
+
+    if (ngx_snorky_utf8_check(&utf8, value.data, value.data + value.len)
+        != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "\"snorky_identity\" is not UTF-8, "
+                      "the client has no identity");
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, value.len + 2
+                             + ngx_escape_json(NULL, value.data, value.len));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    peer->session.identity.data = p;
+
+    *p++ = '"';
+    p = (u_char *) ngx_escape_json(p, value.data, value.len);
+    *p++ = '"';
+
+    peer->session.identity.len = p - peer->session.identity.data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_snorky_peer_add_variables(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = ngx_snorky_peer_variables; v->name.len; v++) {
+
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_peer_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_snorky_peer_t  *peer;
+
+    peer = ngx_http_get_module_ctx(r->main, ngx_snorky_module);
+
+    if (peer == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return ((ngx_snorky_peer_text_pt) data)(peer, v);
+}
+
+
+static ngx_int_t
+ngx_snorky_peer_transport_text(ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v)
+{
+    v->data = peer->transport.data;
+    v->len = peer->transport.len;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_peer_in_text(ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v)
+{
+    return ngx_snorky_peer_number(peer->request->pool, v,
+                                  peer->session.messages_in);
+}
+
+
+static ngx_int_t
+ngx_snorky_peer_out_text(ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v)
+{
+    return ngx_snorky_peer_number(peer->request->pool, v,
+                                  peer->session.messages_out);
+}
+
+
+static ngx_int_t
+ngx_snorky_peer_code_text(ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v)
+{
+    if (peer->close_code == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    return ngx_snorky_peer_number(peer->request->pool, v, peer->close_code);
+}
+
+
+/* without its quotes, escaped as it is in JSON */
+
+static ngx_int_t
+ngx_snorky_peer_identity_text(ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v)
+{
+    ngx_str_t  *identity;
+
+    identity = ngx_snorky_session_identity(&peer->session);
+
+    if (identity == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->data = identity->data + 1;
+    v->len = identity->len - 2;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_peer_number(ngx_pool_t *pool, ngx_http_variable_value_t *v,
+    ngx_uint_t number)
+{
+    v->data = ngx_pnalloc(pool, NGX_INT_T_LEN);
+    if (v->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    v->len = ngx_sprintf(v->data, "%ui", number) - v->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_peer_worker_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return ngx_snorky_peer_number(r->pool, v, (ngx_uint_t) ngx_process_slot);
+}

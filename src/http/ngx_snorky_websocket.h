@@ -1,0 +1,27 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * The WebSocket transport: a session over the frames of an upgraded request.
+ */
+
+
+#ifndef _NGX_SNORKY_WEBSOCKET_H_INCLUDED_
+#define _NGX_SNORKY_WEBSOCKET_H_INCLUDED_
+
+
+#include "ngx_snorky_conf.h"
+
+
+/* the content handler of a location with snorky_websocket(_echo) */
+ngx_int_t ngx_snorky_websocket_handler(ngx_http_request_t *r);
+
+/*
+ * In exit_process: says 1001, or 1012 where the worker quits, to all that are
+ * still connected, as far as their sockets take it, and ends them.
+ */
+
+void ngx_snorky_websocket_end_all(ngx_snorky_worker_t *worker);
+
+
+#endif /* _NGX_SNORKY_WEBSOCKET_H_INCLUDED_ */

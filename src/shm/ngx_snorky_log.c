@@ -1,0 +1,150 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * Owns the ring and its positions.  Knows no mutex, worker or nginx: the
+ * broker calls it and brings the lock and the tail.
+ */
+
+
+#include "ngx_snorky_log.h"
+
+
+/*
+ * Records begin at multiples of 64 bytes, a cache line, so that the rest of
+ * the ring always has room for the head of a pad.
+ */
+
+#define NGX_SNORKY_LOG_ALIGN  64
+
+
+static ngx_snorky_log_record_t *ngx_snorky_log_at(ngx_snorky_log_t *log,
+    uint64_t position);
+
+
+void
+ngx_snorky_log_init(ngx_snorky_log_t *log, u_char *ring, size_t size)
+{
+    log->size = size - size % NGX_SNORKY_LOG_ALIGN;
+    log->head = 0;
+    log->tail = 0;
+    log->ring = ring;
+}
+
+
+uint64_t
+ngx_snorky_log_record_size(size_t name, size_t text)
+{
+    uint64_t  size;
+
+    size = sizeof(ngx_snorky_log_record_t) + name + text;
+
+    return ngx_align(size, NGX_SNORKY_LOG_ALIGN);
+}
+
+
+ngx_uint_t
+ngx_snorky_log_fits(ngx_snorky_log_t *log, size_t name, size_t text)
+{
+    return ngx_snorky_log_record_size(name, text)
+           <= log->size / NGX_SNORKY_LOG_SHARE;
+}
+
+
+static ngx_snorky_log_record_t *
+ngx_snorky_log_at(ngx_snorky_log_t *log, uint64_t position)
+{
+    return (ngx_snorky_log_record_t *) (log->ring + position % log->size);
+}
+
+
+ngx_snorky_log_record_t *
+ngx_snorky_log_reserve_locked(ngx_snorky_log_t *log, size_t name, size_t text)
+{
+    uint64_t                  size, rest, pad;
+    ngx_snorky_log_record_t  *record;
+
+    size = ngx_snorky_log_record_size(name, text);
+    rest = log->size - log->head % log->size;
+    pad = (size > rest) ? rest : 0;
+
+    if (log->head + pad + size - log->tail > log->size) {
+        return NULL;
+    }
+
+    if (pad) {
+        record = ngx_snorky_log_at(log, log->head);
+
+        record->position = log->head;
+        record->hash = 0;
+        record->size = (uint32_t) pad;
+        record->type = NGX_SNORKY_LOG_PAD;
+        record->name = 0;
+        record->text = 0;
+    }
+
+    record = ngx_snorky_log_at(log, log->head + pad);
+
+    record->position = log->head + pad;
+    record->size = (uint32_t) size;
+    record->type = NGX_SNORKY_LOG_TOPIC;
+    record->name = (uint32_t) name;
+    record->text = (uint32_t) text;
+
+    return record;
+}
+
+
+void
+ngx_snorky_log_commit_locked(ngx_snorky_log_t *log,
+    ngx_snorky_log_record_t *record)
+{
+    ngx_snorky_store(&log->head, record->position + record->size);
+}
+
+
+ngx_int_t
+ngx_snorky_log_read(ngx_snorky_log_t *log, uint64_t *cursor,
+    ngx_snorky_log_record_t *record, u_char **data)
+{
+    uint64_t                  head, rest;
+    ngx_snorky_log_record_t  *place;
+
+    head = ngx_snorky_load(&log->head);
+
+    while (*cursor != head) {
+
+        if (head - *cursor > log->size) {
+            return NGX_DECLINED;
+        }
+
+        place = ngx_snorky_log_at(log, *cursor);
+        rest = log->size - *cursor % log->size;
+
+        *record = *(volatile ngx_snorky_log_record_t *) place;
+
+        if (record->position != *cursor
+            || record->size == 0
+            || record->size > rest)
+        {
+            return NGX_DECLINED;
+        }
+
+        if (record->type != NGX_SNORKY_LOG_PAD) {
+
+            if (ngx_snorky_log_record_size(record->name, record->text)
+                != record->size)
+            {
+                return NGX_DECLINED;
+            }
+
+            *data = ngx_snorky_log_data(place);
+
+            return NGX_OK;
+        }
+
+        *cursor += record->size;
+    }
+
+    return NGX_DONE;
+}
