@@ -11,13 +11,11 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_snorky_backend.h"
 #include "ngx_snorky_conf.h"
+#include "ngx_snorky_directive.h"
 #include "ngx_snorky_echo.h"
-#include "ngx_snorky_origin.h"
 #include "ngx_snorky_peer.h"
 #include "ngx_snorky_pubsub.h"
-#include "ngx_snorky_status.h"
 #include "ngx_snorky_websocket.h"
 #include "ngx_snorky_zone.h"
 
@@ -35,46 +33,13 @@ static char *ngx_snorky_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_snorky_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static void ngx_snorky_inherit_handler(ngx_conf_t *cf,
+    ngx_snorky_loc_conf_t *prev, ngx_snorky_loc_conf_t *conf);
 static char *ngx_snorky_merge_location(ngx_conf_t *cf,
     ngx_snorky_loc_conf_t *conf);
 static ngx_int_t ngx_snorky_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_snorky_init_process(ngx_cycle_t *cycle);
 static void ngx_snorky_exit_process(ngx_cycle_t *cycle);
-
-static char *ngx_snorky_set_zone(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_snorky_set_registry(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_snorky_set_registry_service(ngx_conf_t *cf,
-    ngx_command_t *dummy, void *conf);
-static char *ngx_snorky_set_service(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_snorky_set_websocket(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_snorky_set_websocket_echo(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_snorky_set_backend(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_snorky_set_status(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_snorky_set_handler(ngx_conf_t *cf, ngx_command_t *cmd,
-    ngx_http_handler_pt handler);
-static char *ngx_snorky_set_registry_name(ngx_conf_t *cf,
-    ngx_snorky_loc_conf_t *slcf);
-static char *ngx_snorky_set_origins(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_snorky_set_protocols(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_snorky_set_backend_key(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-#if (NGX_SNORKY_FAULTS)
-static char *ngx_snorky_set_fault(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-#endif
-
-static char *ngx_snorky_check_positive(ngx_conf_t *cf, void *post, void *data);
-static char *ngx_snorky_check_time(ngx_conf_t *cf, void *post, void *data);
-static char *ngx_snorky_check_size(ngx_conf_t *cf, void *post, void *data);
 
 
 /* "snorky_service TYPE NAME": the types that there are */
@@ -87,33 +52,41 @@ static ngx_snorky_service_type_t  *ngx_snorky_service_types[] = {
 };
 
 
-static ngx_conf_post_t  ngx_snorky_positive = { ngx_snorky_check_positive };
-static ngx_conf_post_t  ngx_snorky_time = { ngx_snorky_check_time };
-static ngx_conf_post_t  ngx_snorky_size = { ngx_snorky_check_size };
+static ngx_conf_post_t  ngx_snorky_positive = {
+    ngx_snorky_directive_check_positive
+};
+
+static ngx_conf_post_t  ngx_snorky_time = {
+    ngx_snorky_directive_check_time
+};
+
+static ngx_conf_post_t  ngx_snorky_size = {
+    ngx_snorky_directive_check_size
+};
 
 
 static ngx_command_t  ngx_snorky_commands[] = {
 
     { ngx_string("snorky_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
-      ngx_snorky_set_zone,
+      ngx_snorky_directive_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("snorky_registry"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
-      ngx_snorky_set_registry,
+      ngx_snorky_directive_registry,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
-      NULL },
+      ngx_snorky_service_types },
 
     { ngx_string("snorky_service"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
-      ngx_snorky_set_service,
+      ngx_snorky_directive_service,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
-      NULL },
+      ngx_snorky_service_types },
 
     { ngx_string("snorky_worker_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -131,49 +104,49 @@ static ngx_command_t  ngx_snorky_commands[] = {
 
     { ngx_string("snorky_websocket"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
-      ngx_snorky_set_websocket,
+      ngx_snorky_directive_websocket,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("snorky_websocket_echo"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
-      ngx_snorky_set_websocket_echo,
+      ngx_snorky_directive_websocket_echo,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("snorky_websocket_protocol"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_snorky_set_protocols,
+      ngx_snorky_directive_protocols,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("snorky_backend"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
-      ngx_snorky_set_backend,
+      ngx_snorky_directive_backend,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("snorky_backend_key"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_snorky_set_backend_key,
+      ngx_snorky_directive_backend_key,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("snorky_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
-      ngx_snorky_set_status,
+      ngx_snorky_directive_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("snorky_origins"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_snorky_set_origins,
+      ngx_snorky_directive_origins,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -254,7 +227,7 @@ static ngx_command_t  ngx_snorky_commands[] = {
 
     { ngx_string("snorky_fault"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
-      ngx_snorky_set_fault,
+      ngx_snorky_directive_fault,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -430,11 +403,37 @@ ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->protocols, prev->protocols, NULL);
     ngx_conf_merge_ptr_value(conf->backend_keys, prev->backend_keys, NULL);
 
+    ngx_snorky_inherit_handler(cf, prev, conf);
+
     if (conf->websocket || conf->backend) {
         return ngx_snorky_merge_location(cf, conf);
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* "if" and "limit_except" are configurations of the same location */
+
+static void
+ngx_snorky_inherit_handler(ngx_conf_t *cf, ngx_snorky_loc_conf_t *prev,
+    ngx_snorky_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (!clcf->noname || clcf->handler || prev->handler == NULL) {
+        return;
+    }
+
+    clcf->handler = prev->handler;
+
+    conf->handler = prev->handler;
+    conf->websocket = prev->websocket;
+    conf->echo = prev->echo;
+    conf->backend = prev->backend;
+    conf->registry_name = prev->registry_name;
 }
 
 
@@ -559,415 +558,4 @@ ngx_snorky_conf_worker(ngx_http_request_t *r)
     }
 
     return smcf->worker;
-}
-
-
-static char *
-ngx_snorky_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_snorky_main_conf_t *smcf = conf;
-
-    ssize_t     size;
-    ngx_str_t  *value, text;
-
-    if (smcf->zone_size) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    size = ngx_parse_size(&value[1]);
-
-    if (size == NGX_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone size \"%V\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (size < NGX_SNORKY_ZONE_MIN_SIZE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone of \"%V\" is too small", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    smcf->zone_size = size;
-
-    if (cf->args->nelts == 2) {
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strncmp(value[2].data, "log=", 4) != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\"", &value[2]);
-        return NGX_CONF_ERROR;
-    }
-
-    text.data = value[2].data + 4;
-    text.len = value[2].len - 4;
-
-    size = ngx_parse_size(&text);
-
-    if (size == NGX_ERROR || size < (ssize_t) ngx_pagesize
-        || (size_t) size >= smcf->zone_size)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid log size \"%V\"", &value[2]);
-        return NGX_CONF_ERROR;
-    }
-
-    smcf->log_size = size;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_snorky_set_registry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_snorky_main_conf_t *smcf = conf;
-
-    char                   *rv;
-    ngx_str_t              *value;
-    ngx_conf_t              save;
-    ngx_snorky_registry_t  *registry;
-
-    value = cf->args->elts;
-
-    registry = ngx_snorky_registry_add(cf, &smcf->registries, &value[1]);
-    if (registry == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    save = *cf;
-
-    cf->handler = ngx_snorky_set_registry_service;
-    cf->handler_conf = (char *) registry;
-
-    rv = ngx_conf_parse(cf, NULL);
-
-    *cf = save;
-
-    return rv;
-}
-
-
-static char *
-ngx_snorky_set_registry_service(ngx_conf_t *cf, ngx_command_t *dummy,
-    void *conf)
-{
-    ngx_str_t  *value;
-
-    value = cf->args->elts;
-
-    if (ngx_strcmp(value[0].data, "snorky_service") != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "unknown directive \"%V\" in \"snorky_registry\"",
-                           &value[0]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (cf->args->nelts < 3) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid number of arguments in "
-                           "\"snorky_service\" directive");
-        return NGX_CONF_ERROR;
-    }
-
-    return ngx_snorky_service_add(cf, conf, ngx_snorky_service_types,
-                                  &value[1], cf->args->nelts - 1);
-}
-
-
-static char *
-ngx_snorky_set_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_snorky_main_conf_t *smcf = conf;
-
-    ngx_str_t  *value, name;
-
-    value = cf->args->elts;
-    smcf->used = 1;
-
-    ngx_str_set(&name, NGX_SNORKY_DEFAULT_REGISTRY);
-
-    return ngx_snorky_service_add(cf,
-                           ngx_snorky_registry_find(&smcf->registries, &name),
-                           ngx_snorky_service_types, &value[1],
-                           cf->args->nelts - 1);
-}
-
-
-static char *
-ngx_snorky_set_handler(ngx_conf_t *cf, ngx_command_t *cmd,
-    ngx_http_handler_pt handler)
-{
-    ngx_snorky_main_conf_t    *smcf;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_snorky_module);
-
-    if (clcf->handler) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\": the location has a handler already",
-                           &cmd->name);
-        return NGX_CONF_ERROR;
-    }
-
-    clcf->handler = handler;
-    smcf->used = 1;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_snorky_set_registry_name(ngx_conf_t *cf, ngx_snorky_loc_conf_t *slcf)
-{
-    ngx_str_t  *value;
-
-    if (cf->args->nelts == 1) {
-        return NGX_CONF_OK;
-    }
-
-    value = cf->args->elts;
-
-    if (ngx_strncmp(value[1].data, "registry=", 9) != 0 || value[1].len == 9) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    slcf->registry_name.data = value[1].data + 9;
-    slcf->registry_name.len = value[1].len - 9;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_snorky_set_websocket(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_snorky_loc_conf_t *slcf = conf;
-
-    slcf->websocket = 1;
-
-    if (ngx_snorky_set_registry_name(cf, slcf) != NGX_CONF_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return ngx_snorky_set_handler(cf, cmd, ngx_snorky_websocket_handler);
-}
-
-
-static char *
-ngx_snorky_set_websocket_echo(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_snorky_loc_conf_t *slcf = conf;
-
-    slcf->websocket = 1;
-    slcf->echo = 1;
-
-    return ngx_snorky_set_handler(cf, cmd, ngx_snorky_websocket_handler);
-}
-
-
-static char *
-ngx_snorky_set_backend(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_snorky_loc_conf_t *slcf = conf;
-
-    slcf->backend = 1;
-
-    if (ngx_snorky_set_registry_name(cf, slcf) != NGX_CONF_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return ngx_snorky_set_handler(cf, cmd, ngx_snorky_backend_handler);
-}
-
-
-static char *
-ngx_snorky_set_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    return ngx_snorky_set_handler(cf, cmd, ngx_snorky_status_handler);
-}
-
-
-static char *
-ngx_snorky_set_origins(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_snorky_loc_conf_t *slcf = conf;
-
-    ngx_str_t            *value;
-    ngx_uint_t            i;
-    ngx_snorky_origin_t  *origin;
-
-    if (slcf->origins != NGX_CONF_UNSET_PTR) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    slcf->origins = ngx_array_create(cf->pool, cf->args->nelts - 1,
-                                     sizeof(ngx_snorky_origin_t));
-    if (slcf->origins == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        origin = ngx_array_push(slcf->origins);
-        if (origin == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        if (ngx_snorky_origin_parse(cf, &value[i], origin) != NGX_CONF_OK) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_snorky_set_protocols(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_snorky_loc_conf_t *slcf = conf;
-
-    ngx_str_t   *value, *protocol;
-    ngx_uint_t   i;
-
-    if (slcf->protocols != NGX_CONF_UNSET_PTR) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    slcf->protocols = ngx_array_create(cf->pool, cf->args->nelts - 1,
-                                       sizeof(ngx_str_t));
-    if (slcf->protocols == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        protocol = ngx_array_push(slcf->protocols);
-        if (protocol == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *protocol = value[i];
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_snorky_set_backend_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_snorky_loc_conf_t *slcf = conf;
-
-    ngx_str_t                         *value;
-    ngx_http_complex_value_t          *cv;
-    ngx_http_compile_complex_value_t   ccv;
-
-    value = cf->args->elts;
-
-    if (value[1].len == 0) {
-        return "is empty";
-    }
-
-    if (slcf->backend_keys == NGX_CONF_UNSET_PTR) {
-        slcf->backend_keys = ngx_array_create(cf->pool, 2,
-                                            sizeof(ngx_http_complex_value_t));
-        if (slcf->backend_keys == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    cv = ngx_array_push(slcf->backend_keys);
-    if (cv == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = &value[1];
-    ccv.complex_value = cv;
-
-    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-#if (NGX_SNORKY_FAULTS)
-
-static char *
-ngx_snorky_set_fault(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_snorky_main_conf_t *smcf = conf;
-
-    ngx_int_t   n;
-    ngx_str_t  *value;
-
-    value = cf->args->elts;
-
-    if (ngx_strcmp(value[1].data, "reserved") == 0) {
-        smcf->hub.broker.fault = NGX_SNORKY_FAULT_RESERVED;
-
-    } else if (ngx_strcmp(value[1].data, "written") == 0) {
-        smcf->hub.broker.fault = NGX_SNORKY_FAULT_WRITTEN;
-
-    } else if (ngx_strcmp(value[1].data, "committed") == 0) {
-        smcf->hub.broker.fault = NGX_SNORKY_FAULT_COMMITTED;
-
-    } else {
-        return "has an invalid place";
-    }
-
-    n = ngx_atoi(value[2].data, value[2].len);
-
-    if (n == NGX_ERROR) {
-        return "has an invalid number";
-    }
-
-    smcf->hub.broker.fault_after = n;
-
-    return NGX_CONF_OK;
-}
-
-#endif
-
-
-static char *
-ngx_snorky_check_positive(ngx_conf_t *cf, void *post, void *data)
-{
-    ngx_int_t *np = data;
-
-    return (*np > 0) ? NGX_CONF_OK : "must be greater than zero";
-}
-
-
-static char *
-ngx_snorky_check_time(ngx_conf_t *cf, void *post, void *data)
-{
-    ngx_msec_t *msp = data;
-
-    return (*msp > 0) ? NGX_CONF_OK : "must be greater than zero";
-}
-
-
-static char *
-ngx_snorky_check_size(ngx_conf_t *cf, void *post, void *data)
-{
-    size_t *sp = data;
-
-    return (*sp > 0) ? NGX_CONF_OK : "must be greater than zero";
 }

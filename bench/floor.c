@@ -672,22 +672,17 @@ floor_listen(floor_t *fl, int port)
 }
 
 
-int
-main(int argc, char **argv)
+static int
+floor_options(floor_t *fl, int argc, char **argv, int *port)
 {
-    int             i, port;
-    floor_t        *fl;
-    struct rlimit   rl;
+    int  i;
 
-    fl = floor_alloc(NULL, sizeof(*fl));
-    memset(fl, 0, sizeof(*fl));
-
-    port = 0;
+    *port = 0;
 
     for (i = 1; i < argc; i++) {
 
         if (strncmp(argv[i], "port=", 5) == 0) {
-            port = atoi(argv[i] + 5);
+            *port = atoi(argv[i] + 5);
 
         } else if (strcmp(argv[i], "mode=writev") == 0) {
             fl->batch = 1;
@@ -698,10 +693,28 @@ main(int argc, char **argv)
         } else if (strcmp(argv[i], "mode=send") != 0
                    && strcmp(argv[i], "ack=0") != 0)
         {
-            (void) fprintf(stderr, "usage: floor port=PORT [mode=send|writev]"
-                           " [ack=0|1]\n");
-            return 2;
+            return BENCH_ERROR;
         }
+    }
+
+    return *port > 0 && *port < 65536 ? BENCH_OK : BENCH_ERROR;
+}
+
+
+int
+main(int argc, char **argv)
+{
+    int             port;
+    floor_t        *fl;
+    struct rlimit   rl;
+
+    fl = floor_alloc(NULL, sizeof(*fl));
+    memset(fl, 0, sizeof(*fl));
+
+    if (floor_options(fl, argc, argv, &port) != BENCH_OK) {
+        (void) fprintf(stderr, "usage: floor port=PORT [mode=send|writev]"
+                       " [ack=0|1]\n");
+        return 2;
     }
 
     (void) signal(SIGPIPE, SIG_IGN);

@@ -516,8 +516,10 @@ bench_load_parse(bench_load_t *load, int argc, char **argv)
 }
 
 
+/* the process: descriptors, processor, timers */
+
 static int
-bench_load_init(bench_load_t *load)
+bench_load_init_process(bench_load_t *load)
 {
     cpu_set_t      cpus;
     struct rlimit  rl;
@@ -541,6 +543,17 @@ bench_load_init(bench_load_t *load)
 
     (void) prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
 
+    /* the net below the deadline of the event loop */
+
+    (void) alarm(load->limit + 10);
+
+    return BENCH_OK;
+}
+
+
+static int
+bench_load_init(bench_load_t *load)
+{
     load->server.sin_family = AF_INET;
     load->server.sin_port = htons(load->port);
 
@@ -566,10 +579,6 @@ bench_load_init(bench_load_t *load)
 
     load->now = bench_load_now();
     load->deadline = load->now + load->limit * BENCH_SECOND;
-
-    /* the net below the deadline */
-
-    (void) alarm(load->limit + 10);
 
     return BENCH_OK;
 }
@@ -599,7 +608,9 @@ main(int argc, char **argv)
         return 2;
     }
 
-    if (bench_load_init(load) != BENCH_OK) {
+    if (bench_load_init_process(load) != BENCH_OK
+        || bench_load_init(load) != BENCH_OK)
+    {
         return 2;
     }
 

@@ -135,7 +135,8 @@ sub alone {
 
     # publishing
 
-    $c->call(2, 'publish', { channel => 'lobby', message => [1, { a => 'b' }] });
+    $c->call(2, 'publish',
+        { channel => 'lobby', message => [1, { a => 'b' }] });
     is_deeply($c->message(), delivery('lobby', [1, { a => 'b' }]),
         "$name hears itself");
     is_deeply($c->message(), response(2), 'and then its answer');
@@ -173,7 +174,7 @@ sub alone {
     $c = Client->start(@program, $url);
     $c->expect('open');
     $t->reload();
-    is_deeply($c->expect('close'), [1012, 'restart'],
+    like(join(' ', @{ $c->expect('close') || [] }), qr/^1012 .*restart$/,
         "$name is asked to come back when nginx is reloaded");
     $c->finish();
 

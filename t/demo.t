@@ -20,7 +20,7 @@ use Snorky;
 
 
 my $root = "$FindBin::Bin/..";
-my $cases = 34;
+my $cases = 35;
 
 plan(skip_all => 'no playwright-core here: see "npm ci"')
     unless -d "$root/node_modules/playwright-core";
@@ -39,7 +39,7 @@ my $conf = slurp("$root/demo/nginx.conf");
 
 my %replaced = (
     'load_module @MODULE@;'  => '%%TEST_GLOBALS%%',
-    'error_log stderr notice;' => '',
+    'error_log stderr warn;' => '',
     'pid nginx.pid;'         => '',
     "http {\n"               => "http {\n    %%TEST_GLOBALS_HTTP%%\n",
     '@PORT@'                 => '8080',

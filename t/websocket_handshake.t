@@ -17,7 +17,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(66);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(65);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 

@@ -1,7 +1,7 @@
 /*
  * The publish and subscribe demo: the connection to nginx (Connection), what
- * the page makes of it (view), and small helpers.  Text that came from elsewhere only ever becomes
- * textContent, never markup.
+ * the page makes of it (view), and small helpers.  Text that came from
+ * elsewhere only ever becomes textContent, never markup.
  */
 
 const SERVICE = 'messaging';
@@ -11,7 +11,9 @@ const FIRST_CHANNEL = 'lobby';
 
 const ROWS_KEPT = 300;
 const TRIPS_KEPT = 60;
+const SENDERS_KEPT = 1000;
 const MEASURED = 100;
+const OWN_HUE = 186;
 const STATUS_EVERY = 2000;
 
 /* a worker past these is not offered, and so stays unknown to the page */
@@ -223,6 +225,8 @@ const me = {
     trips: [],              /* own round trips in ms, newest last */
     waiting: new Map(),     /* number of an own message: when it was sent */
 };
+
+const hues = new Map([[me.id, OWN_HUE]]);
 
 /* joined channels in the order in which they were joined */
 const channels = new Map();
@@ -728,14 +732,16 @@ function randomId() {
 }
 
 
+/*
+ * A colour for each sender, in the order in which they are met: steps of the
+ * golden angle stay apart, however many there are.
+ */
 function hueOf(id) {
-    let hue = 0;
-
-    for (const c of id) {
-        hue = (hue * 31 + c.codePointAt(0)) % 360;
+    if (!hues.has(id) && hues.size < SENDERS_KEPT) {
+        hues.set(id, Math.round(OWN_HUE + 137.5 * hues.size) % 360);
     }
 
-    return hue;
+    return hues.get(id) ?? OWN_HUE;
 }
 
 
@@ -757,6 +763,19 @@ function plural(n, noun) {
 /* a word for a shell */
 function quote(text) {
     return `'${text.replaceAll('\'', '\'\\\'\'')}'`;
+}
+
+
+/*
+ * After a key or a click a browser may hold back all other work, and so the
+ * arrival of messages, until it has painted what changed.  What is timed waits
+ * for that, or the round trip would be that of a frame.
+ */
+function painted() {
+    return new Promise((resolve) => {
+        requestAnimationFrame(() => setTimeout(resolve));
+        setTimeout(resolve, 100);       /* a hidden page paints nothing */
+    });
 }
 
 
@@ -810,6 +829,7 @@ function bind() {
         $('text').value = '';
 
         try {
+            await painted();
             await publish($('channel').value, text);
 
         } catch (error) {

@@ -80,6 +80,7 @@ static ngx_int_t ngx_snorky_json_read(ngx_snorky_json_t *json,
     ngx_snorky_json_document_t *target, ngx_str_t *text, ngx_uint_t max_depth,
     ngx_uint_t keep);
 static ngx_int_t ngx_snorky_json_run(ngx_snorky_json_t *json);
+static ngx_uint_t ngx_snorky_json_ends(ngx_snorky_json_t *json);
 
 static void *ngx_snorky_json_block_alloc(void *ctx, size_t size);
 static void *ngx_snorky_json_block_realloc(void *ctx, void *p, size_t size);
@@ -263,17 +264,28 @@ ngx_snorky_json_run(ngx_snorky_json_t *json)
         return NGX_DECLINED;
     }
 
-    while (json->pos < json->last) {
+    return ngx_snorky_json_ends(json) ? NGX_OK : NGX_DECLINED;
+}
 
-        switch (*json->pos++) {
+
+/* whether only white space follows; yajl lets pass: {} "abc */
+
+static ngx_uint_t
+ngx_snorky_json_ends(ngx_snorky_json_t *json)
+{
+    u_char  *p;
+
+    for (p = json->pos; p < json->last; p++) {
+
+        switch (*p) {
         case ' ': case '\t': case '\n': case '\r':
-            break;
-        default:
-            return NGX_DECLINED;
+            continue;
         }
+
+        return 0;
     }
 
-    return NGX_OK;
+    return 1;
 }
 
 

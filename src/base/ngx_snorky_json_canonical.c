@@ -36,8 +36,12 @@ static u_char *ngx_snorky_json_canonical_exponent(u_char *p, u_char *digits,
 static u_char *ngx_snorky_json_canonical_sum(u_char *p, u_char *digits,
     size_t n, int64_t shift);
 
-static u_char *ngx_snorky_json_canonical_sort(ngx_snorky_json_node_t *nodes,
+static u_char *ngx_snorky_json_canonical_names(ngx_snorky_json_node_t *nodes,
     ngx_snorky_json_node_t *object, u_char *names);
+static ngx_uint_t ngx_snorky_json_canonical_sorted(
+    ngx_snorky_json_node_t *nodes, ngx_snorky_json_node_t *object);
+static void ngx_snorky_json_canonical_sort(ngx_snorky_json_node_t *nodes,
+    ngx_snorky_json_node_t *object);
 static uint32_t ngx_snorky_json_canonical_merge(ngx_snorky_json_node_t *nodes,
     uint32_t a, uint32_t b);
 static ngx_int_t ngx_snorky_json_canonical_compare(ngx_str_t *a, ngx_str_t *b);
@@ -219,7 +223,8 @@ ngx_snorky_json_canonical_open(ngx_snorky_json_node_t *nodes, uint32_t n,
     switch (node->value.type) {
 
     case NGX_SNORKY_JSON_OBJECT:
-        *names = ngx_snorky_json_canonical_sort(nodes, node, *names);
+        *names = ngx_snorky_json_canonical_names(nodes, node, *names);
+        ngx_snorky_json_canonical_sort(nodes, node);
         *p++ = '{';
         return p;
 
@@ -592,46 +597,72 @@ ngx_snorky_json_canonical_sum(u_char *p, u_char *digits, size_t n,
 }
 
 
-/*
- * Makes the object's names canonical and sorts its members: a merge sort of
- * the list, since clients choose the names.  List i holds the members of 2^i
- * places, those of a higher list before those of a lower one; a duplicate
- * goes when it meets the later one.
- */
+/* makes the object's names canonical; returns the end of those in "names" */
 
 static u_char *
-ngx_snorky_json_canonical_sort(ngx_snorky_json_node_t *nodes,
+ngx_snorky_json_canonical_names(ngx_snorky_json_node_t *nodes,
     ngx_snorky_json_node_t *object, u_char *names)
 {
     u_char      *p;
-    uint32_t     n, value, next, lists[32];
-    ngx_str_t   *name, *prev;
-    ngx_uint_t   i, sorted;
+    uint32_t     n;
+    ngx_str_t   *name;
 
-    prev = NULL;
-    sorted = 1;
-
-    for (n = object->child; n; n = nodes[value].next) {
-        value = nodes[n].next;
+    for (n = object->child; n; n = nodes[nodes[n].next].next) {
         name = &nodes[n].value.text;
 
-        if (memchr(name->data, '\\', name->len)) {
-            p = names;
-            names = ngx_snorky_json_canonical_string(p, name);
-
-            name->data = p;
-            name->len = names - p;
+        if (memchr(name->data, '\\', name->len) == NULL) {
+            continue;
         }
 
+        p = names;
+        names = ngx_snorky_json_canonical_string(p, name);
+
+        name->data = p;
+        name->len = names - p;
+    }
+
+    return names;
+}
+
+
+static ngx_uint_t
+ngx_snorky_json_canonical_sorted(ngx_snorky_json_node_t *nodes,
+    ngx_snorky_json_node_t *object)
+{
+    uint32_t    n;
+    ngx_str_t  *name, *prev;
+
+    prev = NULL;
+
+    for (n = object->child; n; n = nodes[nodes[n].next].next) {
+        name = &nodes[n].value.text;
+
         if (prev && ngx_snorky_json_canonical_compare(prev, name) >= 0) {
-            sorted = 0;
+            return 0;
         }
 
         prev = name;
     }
 
-    if (sorted) {
-        return names;
+    return 1;
+}
+
+
+/*
+ * A merge sort of the object's members, since clients choose the names.
+ * List i holds the members of 2^i places, those of a higher list before
+ * those of a lower one; a duplicate goes when it meets the later one.
+ */
+
+static void
+ngx_snorky_json_canonical_sort(ngx_snorky_json_node_t *nodes,
+    ngx_snorky_json_node_t *object)
+{
+    uint32_t    n, value, next, lists[32];
+    ngx_uint_t  i;
+
+    if (ngx_snorky_json_canonical_sorted(nodes, object)) {
+        return;
     }
 
     ngx_memzero(lists, sizeof(lists));
@@ -657,8 +688,6 @@ ngx_snorky_json_canonical_sort(ngx_snorky_json_node_t *nodes,
     }
 
     object->child = n;
-
-    return names;
 }
 
 
@@ -694,16 +723,10 @@ ngx_snorky_json_canonical_merge(ngx_snorky_json_node_t *nodes, uint32_t a,
 }
 
 
+/* of strings in canonical form none is the beginning of another */
+
 static ngx_int_t
 ngx_snorky_json_canonical_compare(ngx_str_t *a, ngx_str_t *b)
 {
-    ngx_int_t  rc;
-
-    rc = ngx_memcmp(a->data, b->data, ngx_min(a->len, b->len));
-
-    if (rc == 0 && a->len != b->len) {
-        rc = (a->len < b->len) ? -1 : 1;
-    }
-
-    return rc;
+    return ngx_memcmp(a->data, b->data, ngx_min(a->len, b->len));
 }

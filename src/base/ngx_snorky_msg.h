@@ -27,7 +27,7 @@ typedef struct {
 } ngx_snorky_msg_t;
 
 
-/* a message of len bytes to be filled in, with one reference; NULL: no memory */
+/* a message of len bytes to fill in, with one reference; NULL: no memory */
 ngx_snorky_msg_t *ngx_snorky_msg_create(size_t len, ngx_log_t *log);
 
 #define ngx_snorky_msg_ref(msg)    (msg)->refs++

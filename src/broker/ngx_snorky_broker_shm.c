@@ -2,14 +2,13 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * The broker over shared memory.  Owns this worker's slot and cursor, judges
- * the other workers, and rings their bells.  Called by the core from above,
- * by the bell and a slow timer from below.
+ * The broker over shared memory.  Owns this worker's slot and its cursor in
+ * the log.  Called by the core from above, by the bell and a slow timer from
+ * below.
  */
 
 
-#include "ngx_snorky_broker.h"
-#include "ngx_snorky_bell.h"
+#include "ngx_snorky_broker_shm.h"
 #include "ngx_snorky_map.h"
 
 
@@ -19,44 +18,7 @@
  * quitting worker alive.
  */
 
-#define NGX_SNORKY_BROKER_TICK       1000   /* ms, at most */
-#define NGX_SNORKY_BROKER_ROOM_TICK  20     /* ms, while publishers wait */
-
-
-struct ngx_snorky_broker_s {
-    ngx_snorky_zone_t             *zone;
-    ngx_snorky_slot_t             *slot;        /* NULL: no seat */
-    uint64_t                       generation;
-
-    ngx_snorky_stats_t            *stats;       /* the slot's, or "spare" */
-    ngx_snorky_stats_t             spare;
-
-    ngx_snorky_bell_t              bell;
-    ngx_event_t                    tick;
-    ngx_event_t                    room_tick;
-    ngx_connection_t               dummy;       /* what a timer's log needs */
-
-    ngx_msec_t                     worker_timeout;
-    ngx_msec_t                     ticked;
-    ngx_msec_t                     period;
-
-    ngx_snorky_broker_handlers_t  *handlers;
-    void                          *data;
-    ngx_cycle_t                   *cycle;
-    ngx_log_t                     *log;
-
-    /* listeners by bit of the interest filter */
-    uint32_t                       interest[NGX_SNORKY_INTEREST_BITS];
-
-#if (NGX_SNORKY_FAULTS)
-    ngx_uint_t                     fault;
-    ngx_uint_t                     fault_after;
-    ngx_uint_t                     appends;
-#endif
-
-    unsigned                       draining:1;
-    unsigned                       asked_to_quit:1;
-};
+#define NGX_SNORKY_BROKER_TICK  1000    /* ms, at most */
 
 
 static void ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker);
@@ -68,17 +30,8 @@ static ngx_int_t ngx_snorky_broker_append(ngx_snorky_broker_t *broker,
 static ngx_snorky_log_record_t *ngx_snorky_broker_reserve_locked(
     ngx_snorky_broker_t *broker, size_t name, size_t text);
 static uint64_t ngx_snorky_broker_tail_locked(ngx_snorky_zone_t *zone);
-static void ngx_snorky_broker_want_room(ngx_snorky_broker_t *broker);
-static void ngx_snorky_broker_give_room(ngx_snorky_broker_t *broker);
-static void ngx_snorky_broker_ring(ngx_snorky_broker_t *broker,
-    uint64_t hash);
-static void ngx_snorky_broker_ring_slot(ngx_snorky_broker_t *broker,
-    ngx_uint_t n);
 static ngx_int_t ngx_snorky_broker_deliver(ngx_snorky_broker_t *broker,
     ngx_snorky_log_record_t *record, u_char *data);
-static void ngx_snorky_broker_judge(ngx_snorky_broker_t *broker);
-static void ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
-    ngx_snorky_slot_t *slot);
 static void ngx_snorky_broker_tick_handler(ngx_event_t *ev);
 static void ngx_snorky_broker_room_tick_handler(ngx_event_t *ev);
 static void ngx_snorky_broker_rung(void *data);
@@ -200,7 +153,7 @@ ngx_snorky_broker_close(ngx_snorky_broker_t *broker)
 
     ngx_snorky_zone_unlock(broker->zone);
 
-    ngx_snorky_broker_give_room(broker);
+    ngx_snorky_broker_wake_give_room(broker);
 
     broker->slot = NULL;
     broker->stats = &broker->spare;
@@ -242,7 +195,7 @@ ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker)
     broker->slot = slot;
     broker->stats = &slot->stats;
 
-    ngx_snorky_broker_give_room(broker);
+    ngx_snorky_broker_wake_give_room(broker);
 }
 
 
@@ -282,18 +235,31 @@ ngx_snorky_broker_live(ngx_snorky_broker_t *broker)
 }
 
 
-/* the listeners have gone when lost() returns, and with them the interest */
+/*
+ * The listeners have gone when lost() returns, and with them the interest.
+ * What this worker still has, it counts on.  Calls that waited for room try
+ * again, from an event of their own: this may run inside of another call.
+ */
 
 static void
 ngx_snorky_broker_come_back(ngx_snorky_broker_t *broker)
 {
+    ngx_snorky_stats_t  stats;
+
     ngx_log_error(NGX_LOG_ERR, broker->log, 0,
                   "this worker stood still for too long and was given up "
                   "by the others, its sessions are closed");
 
     broker->handlers->lost(broker->data);
 
+    stats = *broker->stats;
+
     ngx_snorky_broker_take_slot(broker);
+
+    ngx_memcpy(broker->stats, &stats,
+               NGX_SNORKY_STATS_GAUGES * sizeof(uint64_t));
+
+    ngx_snorky_broker_wake_want_room(broker);
 }
 
 
@@ -326,7 +292,7 @@ ngx_snorky_broker_publish(ngx_snorky_broker_t *broker, uint64_t hash,
         /* it may be this very worker that has not read */
 
         ngx_snorky_broker_drain(broker);
-        ngx_snorky_broker_want_room(broker);
+        ngx_snorky_broker_wake_want_room(broker);
 
         rc = ngx_snorky_broker_append(broker, hash, name, parts, n, text);
     }
@@ -337,7 +303,7 @@ ngx_snorky_broker_publish(ngx_snorky_broker_t *broker, uint64_t hash,
 
     broker->stats->publications++;
 
-    ngx_snorky_broker_ring(broker, hash);
+    ngx_snorky_broker_wake_listeners(broker, hash);
     ngx_snorky_broker_drain(broker);
 
     return NGX_OK;
@@ -441,125 +407,6 @@ ngx_snorky_broker_tail_locked(ngx_snorky_zone_t *zone)
 }
 
 
-/*
- * First the wish, then one more look at the log, by the caller: a reader that
- * moves its cursor after that look sees the wish.
- */
-
-static void
-ngx_snorky_broker_want_room(ngx_snorky_broker_t *broker)
-{
-    uint64_t            head;
-    ngx_uint_t          i;
-    ngx_snorky_zone_t  *zone;
-    ngx_snorky_slot_t  *slot;
-
-    zone = broker->zone;
-
-    ngx_snorky_store(&broker->slot->wants_room, 1);
-    ngx_snorky_store(&zone->rooms_wanted, 1);
-
-    head = ngx_snorky_load(&zone->log.head);
-
-    for (i = 0; i < zone->nslots; i++) {
-        slot = &zone->slots[i];
-
-        if (slot != broker->slot
-            && ngx_snorky_load(&slot->state) == NGX_SNORKY_SLOT_LIVE
-            && ngx_snorky_load(&slot->cursor) != head)
-        {
-            ngx_snorky_broker_ring_slot(broker, i);
-        }
-    }
-
-    if (!broker->room_tick.timer_set) {
-        ngx_add_timer(&broker->room_tick, NGX_SNORKY_BROKER_ROOM_TICK);
-    }
-}
-
-
-/* this worker has read on, or has left: those who wait may try */
-
-static void
-ngx_snorky_broker_give_room(ngx_snorky_broker_t *broker)
-{
-    ngx_uint_t          i;
-    ngx_snorky_zone_t  *zone;
-    ngx_snorky_slot_t  *slot;
-
-    zone = broker->zone;
-
-    if (!ngx_snorky_load(&zone->rooms_wanted)) {
-        return;
-    }
-
-    (void) ngx_snorky_swap(&zone->rooms_wanted, 0);
-
-    for (i = 0; i < zone->nslots; i++) {
-        slot = &zone->slots[i];
-
-        if (slot != broker->slot && ngx_snorky_load(&slot->wants_room)) {
-            ngx_snorky_broker_ring_slot(broker, i);
-        }
-    }
-}
-
-
-/*
- * After an append: wakes those who listen, and those who do not but have so
- * much to skip that they would soon stop the log.
- */
-
-static void
-ngx_snorky_broker_ring(ngx_snorky_broker_t *broker, uint64_t hash)
-{
-    uint64_t            head, half;
-    ngx_uint_t          i;
-    ngx_snorky_zone_t  *zone;
-    ngx_snorky_slot_t  *slot;
-
-    zone = broker->zone;
-    head = ngx_snorky_load(&zone->log.head);
-    half = zone->log.size / 2;
-
-    for (i = 0; i < zone->nslots; i++) {
-        slot = &zone->slots[i];
-
-        if (slot == broker->slot
-            || ngx_snorky_load(&slot->state) != NGX_SNORKY_SLOT_LIVE)
-        {
-            continue;
-        }
-
-        if (ngx_snorky_slot_interested(slot, hash)
-            || head - ngx_snorky_load(&slot->cursor) > half)
-        {
-            ngx_snorky_broker_ring_slot(broker, i);
-        }
-    }
-}
-
-
-static void
-ngx_snorky_broker_ring_slot(ngx_snorky_broker_t *broker, ngx_uint_t n)
-{
-    uint64_t  *bell;
-
-    bell = &broker->zone->slots[n].bell;
-
-    if (ngx_snorky_load(bell) || ngx_snorky_swap(bell, 1)) {
-        return;
-    }
-
-    if (ngx_snorky_bell_ring(n) != NGX_OK) {
-        ngx_snorky_store(bell, 0);
-        return;
-    }
-
-    broker->stats->bells_sent++;
-}
-
-
 void
 ngx_snorky_broker_listen(ngx_snorky_broker_t *broker, uint64_t hash)
 {
@@ -587,11 +434,11 @@ ngx_snorky_broker_unlisten(ngx_snorky_broker_t *broker, uint64_t hash)
 void
 ngx_snorky_broker_drain(ngx_snorky_broker_t *broker)
 {
-    u_char                   *data;
-    uint64_t                  cursor, start;
-    ngx_int_t                 rc;
-    ngx_snorky_slot_t        *slot;
-    ngx_snorky_log_record_t   record;
+    u_char                  *data;
+    uint64_t                 cursor, start;
+    ngx_int_t                rc;
+    ngx_snorky_slot_t       *slot;
+    ngx_snorky_log_record_t  record;
 
     slot = broker->slot;
 
@@ -638,7 +485,7 @@ ngx_snorky_broker_drain(ngx_snorky_broker_t *broker)
     if (cursor != start) {
         ngx_snorky_store(&slot->cursor, cursor);
         ngx_snorky_store(&slot->beat, (uint64_t) ngx_current_msec);
-        ngx_snorky_broker_give_room(broker);
+        ngx_snorky_broker_wake_give_room(broker);
     }
 }
 
@@ -693,86 +540,6 @@ ngx_snorky_broker_deliver(ngx_snorky_broker_t *broker,
 }
 
 
-/*
- * Who was late itself may not judge: when all stood still (a suspended
- * machine), the first to wake would give up all the others.
- */
-
-static void
-ngx_snorky_broker_judge(ngx_snorky_broker_t *broker)
-{
-    ngx_uint_t          i;
-    ngx_snorky_zone_t  *zone;
-
-    zone = broker->zone;
-
-    for (i = 0; i < zone->nslots; i++) {
-        if (&zone->slots[i] != broker->slot) {
-            ngx_snorky_broker_judge_slot(broker, &zone->slots[i]);
-        }
-    }
-}
-
-
-static void
-ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
-    ngx_snorky_slot_t *slot)
-{
-    uint64_t            pid, silent;
-    ngx_uint_t          dead, lost;
-    ngx_snorky_zone_t  *zone;
-
-    silent = (uint64_t) ngx_current_msec - ngx_snorky_load(&slot->beat);
-
-    /* a beat from the future is a clock that was read a moment later */
-
-    if (ngx_snorky_load(&slot->state) == NGX_SNORKY_SLOT_FREE
-        || (int64_t) silent <= (int64_t) broker->period)
-    {
-        return;
-    }
-
-    zone = broker->zone;
-
-    ngx_snorky_zone_lock(zone);
-
-    pid = slot->pid;
-    silent = (uint64_t) ngx_current_msec - ngx_snorky_load(&slot->beat);
-    dead = 0;
-    lost = 0;
-
-    if (slot->state != NGX_SNORKY_SLOT_FREE
-        && ngx_snorky_slot_dead(slot))
-    {
-        ngx_snorky_slot_free_locked(slot, &zone->ended);
-        dead = 1;
-
-    } else if (slot->state == NGX_SNORKY_SLOT_LIVE
-               && (int64_t) silent > (int64_t) broker->worker_timeout)
-    {
-        ngx_snorky_store(&slot->state, NGX_SNORKY_SLOT_LOST);
-        lost = 1;
-    }
-
-    ngx_snorky_zone_unlock(zone);
-
-    if (dead) {
-        ngx_log_error(NGX_LOG_NOTICE, broker->log, 0,
-                      "worker %uL is dead, its place is free", pid);
-
-    } else if (lost) {
-        ngx_log_error(NGX_LOG_ERR, broker->log, 0,
-                      "worker %uL stood still for %uL ms and is given up",
-                      pid, silent);
-    }
-
-    if (dead || lost) {
-        ngx_snorky_broker_give_room(broker);
-        broker->handlers->room(broker->data);
-    }
-}
-
-
 static void
 ngx_snorky_broker_tick_handler(ngx_event_t *ev)
 {
@@ -796,7 +563,7 @@ ngx_snorky_broker_tick_handler(ngx_event_t *ev)
         ngx_snorky_store(&broker->slot->beat, (uint64_t) ngx_current_msec);
 
         if (late <= broker->period * 2) {
-            ngx_snorky_broker_judge(broker);
+            ngx_snorky_broker_judge_others(broker);
         }
     }
 

@@ -10,6 +10,7 @@
 #include "ngx_snorky_service.h"
 #include "ngx_snorky_envelope.h"
 #include "ngx_snorky_json.h"
+#include "ngx_snorky_utf8.h"
 
 
 typedef struct {
@@ -107,6 +108,12 @@ ngx_snorky_service_add(ngx_conf_t *cf, ngx_snorky_registry_t *registry,
         return NGX_CONF_ERROR;
     }
 
+    if (!ngx_snorky_service_name_valid(&args[1])) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid service name \"%V\"", &args[1]);
+        return NGX_CONF_ERROR;
+    }
+
     if (ngx_snorky_service_taken(registry, &args[1])) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "duplicate service \"%V\" in registry \"%V\"",
@@ -136,6 +143,19 @@ ngx_snorky_service_add(ngx_conf_t *cf, ngx_snorky_registry_t *registry,
     }
 
     return NGX_CONF_OK;
+}
+
+
+ngx_uint_t
+ngx_snorky_service_name_valid(ngx_str_t *name)
+{
+    ngx_snorky_utf8_t  utf8;
+
+    utf8 = NGX_SNORKY_UTF8_START;
+
+    return name->len
+           && ngx_snorky_utf8_check(&utf8, name->data, name->data + name->len)
+              == NGX_OK;
 }
 
 

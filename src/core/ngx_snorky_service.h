@@ -42,6 +42,9 @@ ngx_snorky_registry_t *ngx_snorky_registry_add(ngx_conf_t *cf,
 ngx_snorky_registry_t *ngx_snorky_registry_find(ngx_array_t *registries,
     ngx_str_t *name);
 
+/* a registry's or service's name: UTF-8, not empty */
+ngx_uint_t ngx_snorky_service_name_valid(ngx_str_t *name);
+
 /*
  * "snorky_service TYPE NAME [option=value ...]", as the directive's arguments.
  * Returns NGX_CONF_OK, or NGX_CONF_ERROR and the error is logged.

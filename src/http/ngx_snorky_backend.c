@@ -103,11 +103,11 @@ ngx_snorky_backend_check_key(ngx_http_request_t *r,
     ngx_snorky_loc_conf_t *conf)
 {
     ngx_str_t                  key;
-    ngx_uint_t                 i, equal;
+    ngx_uint_t                 i, n, equal;
     ngx_table_elt_t           *header;
     ngx_http_complex_value_t  *cv;
 
-    header = ngx_snorky_header_find(r, "X-Backend-Key");
+    header = ngx_snorky_header_find(r, "X-Backend-Key", &n);
 
     if (header == NULL) {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
@@ -169,7 +169,7 @@ ngx_snorky_backend_body_handler(ngx_http_request_t *r)
 
     rc = ngx_snorky_backend_open(r);
 
-    if (rc == NGX_AGAIN) {
+    if (rc == NGX_BUSY) {
 
         /* until there is room in the log, we only look if the client leaves */
 
@@ -376,7 +376,7 @@ ngx_snorky_backend_check(ngx_snorky_backend_t *backend)
 }
 
 
-/* NGX_AGAIN while a call waits for room in the log; else how to finalize */
+/* NGX_BUSY while a call waits for room in the log; else how to finalize */
 
 static ngx_int_t
 ngx_snorky_backend_run(ngx_snorky_backend_t *backend)
@@ -395,7 +395,7 @@ ngx_snorky_backend_run(ngx_snorky_backend_t *backend)
         rc = ngx_snorky_dispatch(s, &text[backend->next]);
 
         if (rc == NGX_AGAIN) {
-            return NGX_AGAIN;
+            return NGX_BUSY;
         }
 
         if (rc != NGX_OK || s->left || !backend->answered) {
@@ -496,7 +496,8 @@ ngx_snorky_backend_response(ngx_snorky_backend_t *backend, off_t *length)
     }
 
     b->last = p;
-    b->last_buf = 1;
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
 
     cl->buf = b;
     cl->next = NULL;
@@ -556,7 +557,7 @@ ngx_snorky_backend_resume(ngx_snorky_session_t *s)
 
     rc = ngx_snorky_backend_run(backend);
 
-    if (rc == NGX_AGAIN) {
+    if (rc == NGX_BUSY) {
         return;
     }
 

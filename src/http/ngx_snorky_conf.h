@@ -60,6 +60,7 @@ typedef struct {
 
     ngx_str_t                    registry_name;
     ngx_snorky_registry_t       *registry;
+    ngx_http_handler_pt          handler;       /* NULL: none of ours */
 
     unsigned                     websocket:1;
     unsigned                     echo:1;        /* a raw one */

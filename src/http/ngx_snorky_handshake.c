@@ -32,6 +32,7 @@ static ngx_int_t ngx_snorky_handshake_add_protocol(ngx_http_request_t *r,
 ngx_int_t
 ngx_snorky_handshake_check(ngx_http_request_t *r)
 {
+    ngx_uint_t        n;
     ngx_table_elt_t  *version, *key;
 
     if (r->method != NGX_HTTP_GET) {
@@ -47,7 +48,7 @@ ngx_snorky_handshake_check(ngx_http_request_t *r)
         return ngx_snorky_handshake_upgrade_required(r);
     }
 
-    version = ngx_snorky_header_find(r, "Sec-WebSocket-Version");
+    version = ngx_snorky_header_find(r, "Sec-WebSocket-Version", &n);
 
     if (version == NULL
         || version->value.len != 2
@@ -56,9 +57,11 @@ ngx_snorky_handshake_check(ngx_http_request_t *r)
         return ngx_snorky_handshake_upgrade_required(r);
     }
 
-    key = ngx_snorky_header_find(r, "Sec-WebSocket-Key");
+    /* must not stand there twice (RFC 6455, 11.3.1) */
 
-    if (key == NULL || !ngx_snorky_handshake_key_valid(&key->value)) {
+    key = ngx_snorky_header_find(r, "Sec-WebSocket-Key", &n);
+
+    if (n != 1 || !ngx_snorky_handshake_key_valid(&key->value)) {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                       "client sent no valid \"Sec-WebSocket-Key\"");
         return NGX_HTTP_BAD_REQUEST;
@@ -194,9 +197,10 @@ ngx_snorky_handshake_add_accept(ngx_http_request_t *r)
     u_char            digest[20];
     ngx_str_t         hash, accept;
     ngx_sha1_t        sha1;
+    ngx_uint_t        n;
     ngx_table_elt_t  *key;
 
-    key = ngx_snorky_header_find(r, "Sec-WebSocket-Key");
+    key = ngx_snorky_header_find(r, "Sec-WebSocket-Key", &n);
 
     ngx_sha1_init(&sha1);
     ngx_sha1_update(&sha1, key->value.data, key->value.len);

@@ -54,14 +54,27 @@ ngx_snorky_header_next(ngx_http_request_t *r, const char *name,
 
 
 ngx_table_elt_t *
-ngx_snorky_header_find(ngx_http_request_t *r, const char *name)
+ngx_snorky_header_find(ngx_http_request_t *r, const char *name, ngx_uint_t *n)
 {
     ngx_uint_t        i;
     ngx_list_part_t  *part;
+    ngx_table_elt_t  *h, *first;
 
     part = NULL;
+    first = NULL;
+    *n = 0;
 
-    return ngx_snorky_header_next(r, name, &part, &i);
+    for ( ;; ) {
+        h = ngx_snorky_header_next(r, name, &part, &i);
+
+        if (h == NULL) {
+            return first;
+        }
+
+        if ((*n)++ == 0) {
+            first = h;
+        }
+    }
 }
 
 
@@ -138,6 +151,24 @@ ngx_snorky_header_token(ngx_str_t *rest, ngx_str_t *token)
     rest->len = last - p;
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_snorky_header_is_token(ngx_str_t *text)
+{
+    size_t  i;
+
+    for (i = 0; i < text->len; i++) {
+        if (text->data[i] <= ' '
+            || text->data[i] >= 0x7f
+            || ngx_strchr("()<>@,;:\\\"/[]?={}", text->data[i]))
+        {
+            return 0;
+        }
+    }
+
+    return text->len != 0;
 }
 
 

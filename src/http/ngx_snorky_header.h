@@ -15,9 +15,9 @@
 #include <ngx_http.h>
 
 
-/* the first of that name; NULL: none */
+/* the first of that name, and how many there are; NULL: none */
 ngx_table_elt_t *ngx_snorky_header_find(ngx_http_request_t *r,
-    const char *name);
+    const char *name, ngx_uint_t *n);
 
 /*
  * Whether a comma-separated header (all its lines) has this token, compared
@@ -26,6 +26,9 @@ ngx_table_elt_t *ngx_snorky_header_find(ngx_http_request_t *r,
 
 ngx_uint_t ngx_snorky_header_has(ngx_http_request_t *r, const char *name,
     const char *token, ngx_uint_t caseless);
+
+/* whether it may stand unquoted in a list (RFC 9110, 5.6.2) */
+ngx_uint_t ngx_snorky_header_is_token(ngx_str_t *text);
 
 /* NGX_OK, or NGX_ERROR: no memory; "value" must live as long as r */
 ngx_int_t ngx_snorky_header_add(ngx_http_request_t *r, const char *name,

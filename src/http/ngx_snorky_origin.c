@@ -151,14 +151,18 @@ ngx_int_t
 ngx_snorky_origin_check(ngx_http_request_t *r, ngx_array_t *patterns)
 {
     ngx_str_t            *text;
-    ngx_uint_t            i;
+    ngx_uint_t            i, n;
     ngx_table_elt_t      *header;
     ngx_snorky_origin_t  *origin, same;
 
-    header = ngx_snorky_header_find(r, "Origin");
+    header = ngx_snorky_header_find(r, "Origin", &n);
 
     if (header == NULL) {
         return NGX_OK;
+    }
+
+    if (n > 1) {
+        return NGX_DECLINED;
     }
 
     text = &header->value;

@@ -2,9 +2,9 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * Owns the names under which counters are told; reads the slots of all
- * workers without a lock, so that figures of one moment may differ by what
- * happens in it.
+ * Owns the names under which counters are told.  What workers write in their
+ * slots is read as they write it, so that figures of one moment may differ by
+ * what happens in it.
  */
 
 
@@ -282,13 +282,18 @@ ngx_snorky_status_stats(u_char *p, ngx_snorky_stats_t *stats)
 }
 
 
-/* counters never fall when a worker ends; gauges are of those who live */
+/*
+ * Counters never fall when a worker ends: its figures move to "ended" under
+ * the mutex.  Gauges are of those who live.
+ */
 
 static void
 ngx_snorky_status_total(ngx_snorky_zone_t *zone, ngx_snorky_stats_t *total)
 {
     ngx_uint_t          i;
     ngx_snorky_slot_t  *slot;
+
+    ngx_snorky_zone_lock(zone);
 
     *total = zone->ended;
 
@@ -300,4 +305,6 @@ ngx_snorky_status_total(ngx_snorky_zone_t *zone, ngx_snorky_stats_t *total)
                                  slot->state == NGX_SNORKY_SLOT_LIVE);
         }
     }
+
+    ngx_snorky_zone_unlock(zone);
 }

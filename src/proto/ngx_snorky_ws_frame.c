@@ -22,13 +22,13 @@
 
 /* a new frame begins at zero, as in a parser that was only zeroed */
 
-typedef enum {
-    ngx_snorky_ws_state_first = 0,
-    ngx_snorky_ws_state_second,
-    ngx_snorky_ws_state_length,
-    ngx_snorky_ws_state_mask,
-    ngx_snorky_ws_state_payload
-} ngx_snorky_ws_state_e;
+enum {
+    NGX_SNORKY_WS_STATE_FIRST = 0,
+    NGX_SNORKY_WS_STATE_SECOND,
+    NGX_SNORKY_WS_STATE_LENGTH,
+    NGX_SNORKY_WS_STATE_MASK,
+    NGX_SNORKY_WS_STATE_PAYLOAD
+};
 
 
 static ngx_int_t ngx_snorky_ws_parse_header(ngx_snorky_ws_parser_t *parser,
@@ -71,7 +71,7 @@ ngx_snorky_ws_parse(ngx_snorky_ws_parser_t *parser, u_char **pos, u_char *last,
     do {
         rc = NGX_OK;
 
-        if (parser->state != ngx_snorky_ws_state_payload) {
+        if (parser->state != NGX_SNORKY_WS_STATE_PAYLOAD) {
             rc = ngx_snorky_ws_parse_header(parser, &p, last, event);
         }
 
@@ -101,7 +101,7 @@ ngx_snorky_ws_parse_header(ngx_snorky_ws_parser_t *parser, u_char **pos,
 
     switch (parser->state) {
 
-    case ngx_snorky_ws_state_first:
+    case NGX_SNORKY_WS_STATE_FIRST:
 
         if (*pos == last) {
             return NGX_AGAIN;
@@ -115,7 +115,7 @@ ngx_snorky_ws_parse_header(ngx_snorky_ws_parser_t *parser, u_char **pos,
 
         /* fall through */
 
-    case ngx_snorky_ws_state_second:
+    case NGX_SNORKY_WS_STATE_SECOND:
 
         if (*pos == last) {
             return NGX_AGAIN;
@@ -129,7 +129,7 @@ ngx_snorky_ws_parse_header(ngx_snorky_ws_parser_t *parser, u_char **pos,
 
         /* fall through */
 
-    case ngx_snorky_ws_state_length:
+    case NGX_SNORKY_WS_STATE_LENGTH:
 
         rc = ngx_snorky_ws_parse_length(parser, pos, last, event);
 
@@ -139,7 +139,7 @@ ngx_snorky_ws_parse_header(ngx_snorky_ws_parser_t *parser, u_char **pos,
 
         /* fall through */
 
-    default: /* ngx_snorky_ws_state_mask */
+    default: /* NGX_SNORKY_WS_STATE_MASK */
 
         return ngx_snorky_ws_parse_mask(parser, pos, last);
     }
@@ -169,7 +169,7 @@ ngx_snorky_ws_parse_first(ngx_snorky_ws_parser_t *parser, u_char ch,
         parser->size = 0;
     }
 
-    parser->state = ngx_snorky_ws_state_second;
+    parser->state = NGX_SNORKY_WS_STATE_SECOND;
 
     return NGX_OK;
 }
@@ -264,7 +264,7 @@ ngx_snorky_ws_parse_second(ngx_snorky_ws_parser_t *parser, u_char ch,
         parser->need = (len == NGX_SNORKY_WS_LEN16) ? 2 : 8;
     }
 
-    parser->state = ngx_snorky_ws_state_length;
+    parser->state = NGX_SNORKY_WS_STATE_LENGTH;
 
     return NGX_OK;
 }
@@ -338,7 +338,7 @@ ngx_snorky_ws_parse_mask(ngx_snorky_ws_parser_t *parser, u_char **pos,
     }
 
     parser->have = 0;
-    parser->state = ngx_snorky_ws_state_payload;
+    parser->state = NGX_SNORKY_WS_STATE_PAYLOAD;
 
     return NGX_OK;
 }
@@ -356,7 +356,7 @@ ngx_snorky_ws_parse_data(ngx_snorky_ws_parser_t *parser, u_char **pos,
 
     if (len >= parser->left) {
         len = (size_t) parser->left;
-        parser->state = ngx_snorky_ws_state_first;
+        parser->state = NGX_SNORKY_WS_STATE_FIRST;
 
     } else if (len == 0) {
         return NGX_AGAIN;
@@ -432,7 +432,7 @@ ngx_snorky_ws_parse_control(ngx_snorky_ws_parser_t *parser, u_char **pos,
     parser->have += (u_char) len;
 
     if (parser->left == 0) {
-        parser->state = ngx_snorky_ws_state_first;
+        parser->state = NGX_SNORKY_WS_STATE_FIRST;
     }
 
     ngx_snorky_ws_set_event(event, parser->opcode, p, parser->have);
@@ -464,7 +464,7 @@ ngx_snorky_ws_check_size(ngx_snorky_ws_parser_t *parser,
     }
 
     parser->need = 4;
-    parser->state = ngx_snorky_ws_state_mask;
+    parser->state = NGX_SNORKY_WS_STATE_MASK;
 
     return NGX_OK;
 }

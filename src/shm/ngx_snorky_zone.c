@@ -39,7 +39,8 @@ ngx_snorky_zone_add(ngx_conf_t *cf, size_t size, size_t log_size, void *tag)
         log_size = size / 2;
     }
 
-    p = ngx_pnalloc(cf->pool, sizeof(NGX_SNORKY_ZONE_NAME) + 2 * NGX_SIZE_T_LEN);
+    p = ngx_pnalloc(cf->pool,
+                    sizeof(NGX_SNORKY_ZONE_NAME) + 2 * NGX_SIZE_T_LEN);
     if (p == NULL) {
         return NULL;
     }

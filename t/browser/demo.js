@@ -95,6 +95,18 @@ async function worker(page) {
 }
 
 
+/* the second window reconnects until another worker serves it */
+async function part() {
+    const first = await worker(one);
+
+    for (let n = 0; n < 60 && await worker(two) === first; n++) {
+        await two.click('#reconnect');
+        await two.waitForFunction(() => /\d/.test(
+            document.getElementById('worker').textContent));
+    }
+}
+
+
 async function publish(page, text, channel) {
     if (channel !== undefined) {
         await page.selectOption('#channel', channel);
@@ -184,15 +196,8 @@ async function connecting(context) {
     });
 
     await it('a window can move on to another worker', async () => {
-        const first = await worker(one);
-
-        for (let n = 0; n < 60 && await worker(two) === first; n++) {
-            await two.click('#reconnect');
-            await two.waitForFunction(() => /\d/.test(
-                document.getElementById('worker').textContent));
-        }
-
-        assert.notStrictEqual(await worker(two), first);
+        await part();
+        assert.notStrictEqual(await worker(two), await worker(one));
     });
 
     await it('the tiles show both workers, one of them as mine', async () => {
@@ -483,7 +488,8 @@ async function looking() {
         const nameless = await one.$$eval(
             'input, select, textarea, button, a', (all) => all.filter((e) =>
                 !(e.labels?.length || e.getAttribute('aria-label')
-                  || e.textContent.trim())).map((e) => e.outerHTML));
+                  || e.matches('a, button') && e.textContent.trim()))
+                .map((e) => e.outerHTML));
 
         assert.deepStrictEqual(nameless, []);
     });
@@ -506,6 +512,30 @@ async function looking() {
         await page.keyboard.press('Enter');
         assert.strictEqual(await page.evaluate(
             () => document.activeElement.id), 'text');
+    });
+
+    await it('messages are cleared away, for others to follow', async () => {
+        await part();
+        await one.click('#clear');
+        assert.deepStrictEqual(await messages(one), []);
+        assert.ok(await one.isVisible('#empty'));
+
+        await publish(one, 'Good morning! Who is there?', 'lobby');
+        await seen(two, 'Good morning! Who is there?');
+        await publish(two, 'Grace, on the other worker.');
+        await seen(one, 'Grace, on the other worker.');
+        sh((await one.inputValue('#curl')).replace('"hi"',
+            '"The backend says hello to the whole lobby."'));
+        await join(two, 'news');
+        await publish(two, 'The reef survey is up: twelve new species.');
+        await seen(one, 'The reef survey is up: twelve new species.');
+        await publish(one, 'Saw it. Congratulations to everybody who was down '
+                           + 'there to count them.', 'news');
+        await seen(two, 'Saw it. Congratulations to everybody who was down '
+                        + 'there to count them.');
+        await one.click('#measure');
+        await one.waitForFunction(() => /^Median of/
+            .test(document.getElementById('trip-note').textContent));
     });
 
     const scenes = [

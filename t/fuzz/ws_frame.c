@@ -103,33 +103,26 @@ fuzz_code_valid(ngx_uint_t code)
 }
 
 
-/* 0, or the error's code; 1 where the stream ends */
+/* these return 0, or the error's code, or 1 where the stream ends */
 
 static ngx_uint_t
-fuzz_model_header(fuzz_model_t *m)
+fuzz_model_first(fuzz_model_t *m)
 {
-    size_t        i, n, bytes;
-    ngx_uint_t    op, rsv, fin;
-    const u_char  *p;
+    ngx_uint_t  op, rsv, allowed;
 
-    p = m->p;
-    n = m->last - p;
-
-    if (n < 1) {
+    if (m->p == m->last) {
         return 1;
     }
 
-    m->first = p[0];
-    op = p[0] & 15;
-    rsv = p[0] >> 4 & 7;
-    fin = p[0] >> 7;
+    m->first = m->p[0];
 
-    if ((op == 1 || op == 2) ? (m->message || (rsv & ~m->rsv)) : rsv) {
-        return 1002;
-    }
+    op = m->first & 15;
+    rsv = m->first >> 4 & 7;
+    allowed = (op == 1 || op == 2) ? m->rsv : 0;
 
-    if ((op == 0 && !m->message) || (op > 2 && op < 8) || op > 10
-        || (op >= 8 && !fin))
+    if ((rsv & ~allowed) || (op > 2 && op < 8) || op > 10
+        || (op == 0 && !m->message) || (op && op < 8 && m->message)
+        || (op >= 8 && m->first < 128))
     {
         return 1002;
     }
@@ -140,6 +133,21 @@ fuzz_model_header(fuzz_model_t *m)
         m->size = 0;
         m->data.len = 0;
     }
+
+    return 0;
+}
+
+
+static ngx_uint_t
+fuzz_model_length(fuzz_model_t *m)
+{
+    size_t         n, bytes;
+    ngx_uint_t     op;
+    const u_char  *p;
+
+    p = m->p;
+    n = m->last - p;
+    op = m->first & 15;
 
     if (n < 2) {
         return 1;
@@ -162,8 +170,10 @@ fuzz_model_header(fuzz_model_t *m)
         return 1;
     }
 
-    for (i = 0; i < bytes; i++) {
-        m->len = (i ? m->len << 8 : 0) | p[2 + i];
+    m->p += 2 + bytes;
+
+    for (p += 2, m->len = bytes ? 0 : m->len; p < m->p; p++) {
+        m->len = m->len << 8 | *p;
     }
 
     if (bytes == 2 && m->len < 126) {
@@ -172,29 +182,35 @@ fuzz_model_header(fuzz_model_t *m)
 
     if (op < 8) {
         m->size += m->len;
-
-        if (m->size > m->max_size) {
-            return 1009;
-        }
     }
 
-    if (n < 2 + bytes + 4) {
+    return (op < 8 && m->size > m->max_size) ? 1009 : 0;
+}
+
+
+/* the payload, as far as it is there */
+
+static ngx_uint_t
+fuzz_model_payload(fuzz_model_t *m)
+{
+    size_t         i, n;
+    const u_char  *mask;
+
+    if (m->last - m->p < 4) {
         return 1;
     }
 
-    m->p += 2 + bytes + 4;
-
-    /* the payload, as far as it is there */
+    mask = m->p;
+    m->p += 4;
 
     n = ngx_min((uint64_t) (m->last - m->p), m->len);
     m->payload.len = 0;
     ws_frame_add(&m->payload, m->p, n);
+    m->p += n;
 
     for (i = 0; i < n; i++) {
-        m->payload.data[i] ^= m->p[(ssize_t) (i % 4) - 4];
+        m->payload.data[i] ^= mask[i % 4];
     }
-
-    m->p += n;
 
     return 0;
 }
@@ -297,7 +313,15 @@ fuzz_model_read(fuzz_model_t *m)
     ws_frame_add(&m->text, "", 0);
 
     do {
-        code = fuzz_model_header(m);
+        code = fuzz_model_first(m);
+
+        if (code == 0) {
+            code = fuzz_model_length(m);
+        }
+
+        if (code == 0) {
+            code = fuzz_model_payload(m);
+        }
 
         if (code == 0) {
             code = (m->first & 8) ? fuzz_model_control(m)

@@ -273,7 +273,7 @@ ngx_snorky_json_test_random(ngx_snorky_json_t *json)
         failed += ngx_snorky_json_key(json, &text, 4, &key) != NGX_OK;
         differ += key.len != len || memcmp(key.data, before, len) != 0;
 
-        ngx_snorky_json_model_mutate(&model);
+        ngx_snorky_json_mutate(&model);
 
         text.len = ngx_snorky_json_spell(buf, &model) - buf;
 

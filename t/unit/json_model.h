@@ -374,6 +374,18 @@ static inline u_char *ngx_snorky_json_spell(u_char *p,
 
 
 static inline u_char *
+ngx_snorky_json_spell_name(u_char *p, ngx_snorky_json_model_t *member)
+{
+    p = ngx_snorky_json_spell_space(p);
+    p = ngx_snorky_json_spell_string(p, member->name, member->name_length);
+    p = ngx_snorky_json_spell_space(p);
+    *p++ = ':';
+
+    return p;
+}
+
+
+static inline u_char *
 ngx_snorky_json_spell_children(u_char *p, ngx_snorky_json_model_t *model)
 {
     ngx_uint_t                i, k, n, order[64];
@@ -401,30 +413,22 @@ ngx_snorky_json_spell_children(u_char *p, ngx_snorky_json_model_t *model)
     for (i = 0; i < n; i++) {
         child = &model->children[order[i]];
 
-        p = ngx_snorky_json_spell_space(p);
-
         if (model->type == NGX_SNORKY_JSON_OBJECT) {
 
-            /* before the last of a name, others */
+            /* of duplicates the last counts: before it, others */
 
             for (k = i; k < n; k++) {
                 if (tap_random_below(16) == 0) {
                     ngx_snorky_json_model_create(&junk, 0);
 
-                    child = &model->children[order[k]];
-                    p = ngx_snorky_json_spell_string(p, child->name,
-                                                     child->name_length);
-                    *p++ = ':';
+                    p = ngx_snorky_json_spell_name(p,
+                                                 &model->children[order[k]]);
                     p = ngx_snorky_json_spell(p, &junk);
                     *p++ = ',';
                 }
             }
 
-            child = &model->children[order[i]];
-            p = ngx_snorky_json_spell_string(p, child->name,
-                                             child->name_length);
-            p = ngx_snorky_json_spell_space(p);
-            *p++ = ':';
+            p = ngx_snorky_json_spell_name(p, child);
         }
 
         p = ngx_snorky_json_spell(p, child);
@@ -477,12 +481,61 @@ ngx_snorky_json_spell(u_char *p, ngx_snorky_json_model_t *model)
 }
 
 
-/* changes the value, or something in it, to another value */
+/* Changes of a value, or of something in it, to another value. */
 
 static inline void
-ngx_snorky_json_model_mutate(ngx_snorky_json_model_t *model)
+ngx_snorky_json_mutate_number(ngx_snorky_json_model_t *model)
 {
-    ngx_uint_t                n, length;
+    char  *last;
+
+    if (model->digits[0] == '\0') {
+        strcpy(model->digits, "1");
+        return;
+    }
+
+    switch (tap_random_below(3)) {
+    case 0:
+        model->negative = !model->negative;
+        return;
+    case 1:
+        model->exponent += tap_random_below(2) ? 1 : -1;
+        return;
+    default:
+        last = model->digits + strlen(model->digits) - 1;
+        *last = *last == '9' ? '8' : '9';
+    }
+}
+
+
+static inline void
+ngx_snorky_json_mutate_string(ngx_snorky_json_model_t *model)
+{
+    if (model->length && tap_random_below(2)) {
+        model->length--;
+
+    } else if (model->length < 12) {
+        model->codes[model->length++] = tap_random_below(2) ? 'x' : '"';
+
+    } else {
+        model->type = NGX_SNORKY_JSON_NULL;
+    }
+}
+
+
+/* to a name that no other member has: 12 unlikely code points */
+
+static inline void
+ngx_snorky_json_mutate_name(ngx_snorky_json_model_t *model)
+{
+    for (model->name_length = 0; model->name_length < 12; /* void */ ) {
+        model->name[model->name_length++] = 0x3400 + tap_random_below(0x4000);
+    }
+}
+
+
+static inline void
+ngx_snorky_json_mutate(ngx_snorky_json_model_t *model)
+{
     ngx_snorky_json_model_t  *child;
 
     switch (model->type) {
@@ -501,36 +554,11 @@ ngx_snorky_json_model_mutate(ngx_snorky_json_model_t *model)
         return;
 
     case NGX_SNORKY_JSON_NUMBER:
-        n = strlen(model->digits);
-
-        if (n == 0) {
-            strcpy(model->digits, "1");
-            return;
-        }
-
-        switch (tap_random_below(3)) {
-        case 0:
-            model->negative = !model->negative;
-            return;
-        case 1:
-            model->exponent += tap_random_below(2) ? 1 : -1;
-            return;
-        default:
-            model->digits[n - 1] = model->digits[n - 1] == '9' ? '8' : '9';
-            return;
-        }
+        ngx_snorky_json_mutate_number(model);
+        return;
 
     case NGX_SNORKY_JSON_STRING:
-        if (model->length && tap_random_below(2)) {
-            model->length--;
-
-        } else if (model->length < 12) {
-            model->codes[model->length++] = tap_random_below(2) ? 'x' : '"';
-
-        } else {
-            model->type = NGX_SNORKY_JSON_NULL;
-        }
-
+        ngx_snorky_json_mutate_string(model);
         return;
 
     case NGX_SNORKY_JSON_ARRAY:
@@ -538,39 +566,25 @@ ngx_snorky_json_model_mutate(ngx_snorky_json_model_t *model)
         break;
     }
 
-    if (model->count && tap_random_below(4)) {
-        n = tap_random_below(model->count);
-        child = &model->children[n];
+    if (model->count == 0 || tap_random_below(4) == 0) {
 
-        if (model->type == NGX_SNORKY_JSON_OBJECT
-            && tap_random_below(4) == 0)
-        {
+        /* one child more, at the end */
 
-            /* a name that no other member has: 12 unlikely code points */
+        child = &model->children[model->count++];
 
-            for (length = 0; length < 12; length++) {
-                child->name[length] = 0x3400 + tap_random_below(0x4000);
-            }
-
-            child->name_length = 12;
-            return;
-        }
-
-        ngx_snorky_json_model_mutate(child);
+        memset(child, 0, sizeof(*child));
+        ngx_snorky_json_mutate_name(child);
         return;
     }
 
-    /* one child more, at the end */
+    child = &model->children[tap_random_below(model->count)];
 
-    child = &model->children[model->count++];
-
-    memset(child, 0, sizeof(*child));
-
-    child->name_length = 12;
-
-    for (length = 0; length < 12; length++) {
-        child->name[length] = 0x3400 + tap_random_below(0x4000);
+    if (model->type == NGX_SNORKY_JSON_OBJECT && tap_random_below(4) == 0) {
+        ngx_snorky_json_mutate_name(child);
+        return;
     }
+
+    ngx_snorky_json_mutate(child);
 }
 
 

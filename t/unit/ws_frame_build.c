@@ -153,6 +153,7 @@ ws_frame_test_closes(void)
 
         reason.data = text;
         reason.len = p - text;
+        *p = 0x80;
 
         payload[0] = (u_char) (test->code >> 8);
         payload[1] = (u_char) test->code;

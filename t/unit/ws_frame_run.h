@@ -201,6 +201,10 @@ ws_frame_run_data(ws_frame_run_t *run, ngx_snorky_ws_event_t *event)
 static inline void
 ws_frame_run_event(ws_frame_run_t *run, ngx_snorky_ws_event_t *event)
 {
+    if (event->code && event->opcode != NGX_SNORKY_WS_CLOSE) {
+        run->wrong++;
+    }
+
     switch (event->opcode) {
 
     case NGX_SNORKY_WS_TEXT:
@@ -262,7 +266,7 @@ ws_frame_run_feed(ws_frame_run_t *run, const u_char *data, size_t len,
     run->fed += len;
 
     do {
-        memset(&event, 0xa5, sizeof(event));
+        memset(&event, shift & 1 ? 0xff : 0, sizeof(event));
         rc = ngx_snorky_ws_parse(&run->parser, &p, chunk + len, &event);
 
         if (p < chunk || p > chunk + len) {

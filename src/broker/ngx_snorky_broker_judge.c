@@ -1,0 +1,94 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * Owns the judgement over workers that do not stir: the dead are buried, those
+ * who stand still are given up.  Called by the shm broker's timer.
+ */
+
+
+#include "ngx_snorky_broker_shm.h"
+
+
+static void ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
+    ngx_snorky_slot_t *slot);
+
+
+/*
+ * Who was late itself may not judge: when all stood still (a suspended
+ * machine), the first to wake would give up all the others.
+ */
+
+void
+ngx_snorky_broker_judge_others(ngx_snorky_broker_t *broker)
+{
+    ngx_uint_t          i;
+    ngx_snorky_zone_t  *zone;
+
+    zone = broker->zone;
+
+    for (i = 0; i < zone->nslots; i++) {
+        if (&zone->slots[i] != broker->slot) {
+            ngx_snorky_broker_judge_slot(broker, &zone->slots[i]);
+        }
+    }
+}
+
+
+static void
+ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
+    ngx_snorky_slot_t *slot)
+{
+    uint64_t            pid, silent;
+    ngx_uint_t          dead, lost;
+    ngx_snorky_zone_t  *zone;
+
+    silent = (uint64_t) ngx_current_msec - ngx_snorky_load(&slot->beat);
+
+    /* a beat from the future is a clock that was read a moment later */
+
+    if (ngx_snorky_load(&slot->state) == NGX_SNORKY_SLOT_FREE
+        || (int64_t) silent <= (int64_t) broker->period)
+    {
+        return;
+    }
+
+    zone = broker->zone;
+
+    ngx_snorky_zone_lock(zone);
+
+    pid = slot->pid;
+    silent = (uint64_t) ngx_current_msec - ngx_snorky_load(&slot->beat);
+    dead = 0;
+    lost = 0;
+
+    if (slot->state != NGX_SNORKY_SLOT_FREE
+        && ngx_snorky_slot_dead(slot))
+    {
+        ngx_snorky_slot_free_locked(slot, &zone->ended);
+        dead = 1;
+
+    } else if (slot->state == NGX_SNORKY_SLOT_LIVE
+               && (int64_t) silent > (int64_t) broker->worker_timeout)
+    {
+        ngx_snorky_store(&slot->state, NGX_SNORKY_SLOT_LOST);
+        lost = 1;
+    }
+
+    ngx_snorky_zone_unlock(zone);
+
+    if (dead) {
+        ngx_log_error(NGX_LOG_NOTICE, broker->log, 0,
+                      "worker %uL is dead, its place is free", pid);
+
+    } else if (lost) {
+        ngx_log_error(NGX_LOG_ERR, broker->log, 0,
+                      "worker %uL stood still for %uL ms and is given up",
+                      pid, silent);
+    }
+
+    if (dead || lost) {
+        ngx_snorky_broker_wake_give_room(broker);
+        broker->handlers->room(broker->data);
+    }
+}

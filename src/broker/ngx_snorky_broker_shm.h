@@ -1,0 +1,72 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * The state of the broker over shared memory, for its three files: the log and
+ * this worker's slot (_shm.c), whom to wake (_wake.c), who is lost (_judge.c).
+ */
+
+
+#ifndef _NGX_SNORKY_BROKER_SHM_H_INCLUDED_
+#define _NGX_SNORKY_BROKER_SHM_H_INCLUDED_
+
+
+#include "ngx_snorky_bell.h"
+#include "ngx_snorky_broker.h"
+
+
+struct ngx_snorky_broker_s {
+    ngx_snorky_zone_t             *zone;
+    ngx_snorky_slot_t             *slot;        /* NULL: no seat */
+    uint64_t                       generation;
+
+    ngx_snorky_stats_t            *stats;       /* the slot's, or "spare" */
+    ngx_snorky_stats_t             spare;
+
+    ngx_snorky_bell_t              bell;
+    ngx_event_t                    tick;
+    ngx_event_t                    room_tick;
+    ngx_connection_t               dummy;       /* what a timer's log needs */
+
+    ngx_msec_t                     worker_timeout;
+    ngx_msec_t                     ticked;
+    ngx_msec_t                     period;
+
+    ngx_snorky_broker_handlers_t  *handlers;
+    void                          *data;
+    ngx_cycle_t                   *cycle;
+    ngx_log_t                     *log;
+
+    /* listeners by bit of the interest filter */
+    uint32_t                       interest[NGX_SNORKY_INTEREST_BITS];
+
+#if (NGX_SNORKY_FAULTS)
+    ngx_uint_t                     fault;
+    ngx_uint_t                     fault_after;
+    ngx_uint_t                     appends;
+#endif
+
+    unsigned                       draining:1;
+    unsigned                       asked_to_quit:1;
+};
+
+
+/*
+ * This worker's publishers want room: wakes those who hold it up.  The caller
+ * looks at the log once more afterwards.
+ */
+
+void ngx_snorky_broker_wake_want_room(ngx_snorky_broker_t *broker);
+
+/* this worker has read on, or has gone: wakes those who want room */
+void ngx_snorky_broker_wake_give_room(ngx_snorky_broker_t *broker);
+
+/* there is a new record: wakes those who listen */
+void ngx_snorky_broker_wake_listeners(ngx_snorky_broker_t *broker,
+    uint64_t hash);
+
+/* finds the dead and the lost among the other workers */
+void ngx_snorky_broker_judge_others(ngx_snorky_broker_t *broker);
+
+
+#endif /* _NGX_SNORKY_BROKER_SHM_H_INCLUDED_ */

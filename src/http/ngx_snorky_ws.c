@@ -1,0 +1,68 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * Owns the connection's timer and the counting of ends; called by the other
+ * three.
+ */
+
+
+#include "ngx_snorky_ws.h"
+
+
+void
+ngx_snorky_ws_set_timer(ngx_snorky_ws_t *ws, ngx_msec_t wait)
+{
+    ngx_event_t  *rev;
+
+    rev = ngx_snorky_ws_connection(ws)->read;
+
+    if (wait) {
+        ngx_add_timer(rev, wait);
+
+    } else if (rev->timer_set) {
+        ngx_del_timer(rev);
+    }
+}
+
+
+/* the first reason is the one that counts */
+
+void
+ngx_snorky_ws_count(ngx_snorky_ws_t *ws, uint64_t *counter)
+{
+    if (!ws->counted) {
+        ws->counted = 1;
+        (*counter)++;
+    }
+}
+
+
+uint64_t *
+ngx_snorky_ws_counter(ngx_snorky_ws_t *ws, ngx_uint_t code)
+{
+    ngx_snorky_stats_t  *stats;
+
+    stats = ngx_snorky_ws_stats(ws);
+
+    switch (code) {
+
+    case NGX_SNORKY_WS_PROTOCOL_ERROR:
+        return &stats->closed_protocol;
+
+    case NGX_SNORKY_WS_INVALID_PAYLOAD:
+        return &stats->closed_invalid;
+
+    case NGX_SNORKY_WS_TOO_BIG:
+        return &stats->closed_too_big;
+
+    case NGX_SNORKY_WS_TRY_AGAIN_LATER:
+        return &stats->closed_slow;
+
+    case NGX_SNORKY_WS_SERVICE_RESTART:
+        return &stats->closed_restart;
+
+    default:
+        return &stats->closed_other;
+    }
+}

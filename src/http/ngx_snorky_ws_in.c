@@ -1,0 +1,441 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * Owns what has been read and not been dealt with.  Called by the websocket's
+ * events; calls the dispatch, the one way in.
+ */
+
+
+#include "ngx_snorky_ws_in.h"
+#include "ngx_snorky_dispatch.h"
+#include "ngx_snorky_ws_out.h"
+
+
+/* reads of one connection in a round, before others have their turn */
+#define NGX_SNORKY_WS_IN_READS     16
+
+/* the smallest piece of memory for a message that comes in pieces */
+#define NGX_SNORKY_WS_IN_MIN_SIZE  512
+
+
+static ngx_int_t ngx_snorky_ws_in_read_unread(ngx_snorky_ws_t *ws);
+static ngx_int_t ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos,
+    u_char *last);
+static ngx_int_t ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws,
+    ngx_snorky_ws_event_t *event);
+static ngx_int_t ngx_snorky_ws_in_control(ngx_snorky_ws_t *ws,
+    ngx_snorky_ws_event_t *event);
+static ngx_int_t ngx_snorky_ws_in_message(ngx_snorky_ws_t *ws,
+    ngx_str_t *text);
+static ngx_int_t ngx_snorky_ws_in_echo(ngx_snorky_ws_t *ws, ngx_str_t *text);
+static void ngx_snorky_ws_in_close(ngx_snorky_ws_t *ws,
+    ngx_snorky_ws_event_t *event);
+static ngx_int_t ngx_snorky_ws_in_append(ngx_snorky_ws_bytes_t *bytes,
+    u_char *data, size_t len, ngx_log_t *log);
+static void ngx_snorky_ws_in_forget(ngx_snorky_ws_bytes_t *bytes);
+
+
+/* the client may have sent frames right behind the request's head */
+
+ngx_int_t
+ngx_snorky_ws_in_early(ngx_snorky_ws_t *ws)
+{
+    ngx_buf_t  *b;
+
+    b = ws->peer.request->header_in;
+
+    if (b->pos == b->last) {
+        return NGX_OK;
+    }
+
+    if (ngx_snorky_ws_in_append(&ws->unread, b->pos, b->last - b->pos,
+                                ngx_snorky_ws_connection(ws)->log)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    b->pos = b->last;
+
+    return NGX_OK;
+}
+
+
+/*
+ * NGX_OK, or how to end: NGX_DONE (what had to be said has been said) or
+ * NGX_ERROR (the peer is gone).
+ */
+
+ngx_int_t
+ngx_snorky_ws_in_read(ngx_snorky_ws_t *ws)
+{
+    ssize_t            n;
+    ngx_int_t          rc;
+    ngx_uint_t         i;
+    ngx_connection_t  *c;
+
+    c = ngx_snorky_ws_connection(ws);
+
+    rc = ngx_snorky_ws_in_read_unread(ws);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    for (i = 0; !ngx_snorky_ws_in_paused(ws); i++) {
+
+        if (i == NGX_SNORKY_WS_IN_READS) {
+            ngx_post_event(c->read, &ngx_posted_next_events);
+            return NGX_OK;
+        }
+
+        n = c->recv(c, ws->worker->buffer, ws->worker->buffer_size);
+
+        if (n == NGX_AGAIN) {
+            return NGX_OK;
+        }
+
+        if (n == NGX_ERROR || n == 0) {
+            return NGX_ERROR;
+        }
+
+        ws->seen = ngx_current_msec;
+        ws->pinged = 0;
+
+        rc = ngx_snorky_ws_in_parse(ws, ws->worker->buffer,
+                                        ws->worker->buffer + n);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_ws_in_read_unread(ngx_snorky_ws_t *ws)
+{
+    ngx_int_t              rc;
+    ngx_snorky_ws_bytes_t  bytes;
+
+    if (ws->unread.len == 0 || ngx_snorky_ws_in_paused(ws)) {
+        return NGX_OK;
+    }
+
+    bytes = ws->unread;
+    ngx_memzero(&ws->unread, sizeof(ngx_snorky_ws_bytes_t));
+
+    rc = ngx_snorky_ws_in_parse(ws, bytes.data, bytes.data + bytes.len);
+
+    ngx_free(bytes.data);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos,
+    u_char *last)
+{
+    ngx_int_t              rc;
+    ngx_log_t             *log;
+    ngx_snorky_ws_event_t  event;
+
+    log = ngx_snorky_ws_connection(ws)->log;
+
+    while (ws->state != NGX_SNORKY_WS_ENDING) {
+
+        if (ngx_snorky_ws_in_paused(ws)) {
+
+            if (pos == last) {
+                return NGX_OK;
+            }
+
+            return ngx_snorky_ws_in_append(&ws->unread, pos, last - pos,
+                                               log);
+        }
+
+        rc = ngx_snorky_ws_parse(&ws->parser, &pos, last, &event);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_OK;
+        }
+
+        if (rc == NGX_DECLINED) {
+            ws->parser.control = ngx_alloc(NGX_SNORKY_WS_MAX_CONTROL, log);
+
+            if (ws->parser.control == NULL) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        if (rc == NGX_ERROR) {
+            ngx_log_error(NGX_LOG_INFO, log, 0,
+                          "client broke the WebSocket protocol: %V",
+                          &event.data);
+
+            ngx_snorky_session_leave(&ws->peer.session);
+            ngx_snorky_ws_out_close(ws, event.code,
+                                            (char *) event.data.data);
+            ws->state = NGX_SNORKY_WS_ENDING;
+            return NGX_OK;
+        }
+
+        if (event.opcode == NGX_SNORKY_WS_TEXT
+            || event.opcode == NGX_SNORKY_WS_BINARY)
+        {
+            rc = ngx_snorky_ws_in_data(ws, &event);
+
+        } else {
+            rc = ngx_snorky_ws_in_control(ws, &event);
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* a message in one piece is used where it was read */
+
+static ngx_int_t
+ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws,
+    ngx_snorky_ws_event_t *event)
+{
+    ngx_int_t   rc;
+    ngx_str_t   text;
+    ngx_log_t  *log;
+
+    if (ws->state != NGX_SNORKY_WS_OPEN) {
+        return NGX_OK;
+    }
+
+    log = ngx_snorky_ws_connection(ws)->log;
+
+    ws->opcode = event->opcode;
+
+    if (!event->last || ws->message.len) {
+
+        if (ngx_snorky_ws_in_append(&ws->message, event->data.data,
+                                        event->data.len, log)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (!event->last) {
+            return NGX_OK;
+        }
+
+        text.data = ws->message.data;
+        text.len = ws->message.len;
+
+    } else {
+        text = event->data;
+    }
+
+    rc = ngx_snorky_ws_in_message(ws, &text);
+
+    if (rc == NGX_AGAIN) {
+        ws->waits = 1;
+
+        return ws->message.len ? NGX_OK
+                               : ngx_snorky_ws_in_append(&ws->message,
+                                                    text.data, text.len, log);
+    }
+
+    ngx_snorky_ws_in_forget(&ws->message);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_snorky_ws_in_control(ngx_snorky_ws_t *ws,
+    ngx_snorky_ws_event_t *event)
+{
+    ngx_int_t  rc;
+
+    rc = NGX_OK;
+
+    switch (event->opcode) {
+
+    case NGX_SNORKY_WS_PING:
+        if (ws->state == NGX_SNORKY_WS_OPEN) {
+            rc = ngx_snorky_ws_out_push(ws, NGX_SNORKY_WS_PONG,
+                                           event->data.data, event->data.len);
+        }
+
+        break;
+
+    case NGX_SNORKY_WS_CLOSE:
+        ngx_snorky_ws_in_close(ws, event);
+        break;
+
+    default: /* NGX_SNORKY_WS_PONG: it has been seen, that is all it is for */
+        break;
+    }
+
+    if (ws->parser.control) {
+        ngx_free(ws->parser.control);
+        ws->parser.control = NULL;
+    }
+
+    return rc;
+}
+
+
+/* NGX_OK, NGX_AGAIN: it waits for room in the log, or NGX_ERROR: no memory */
+
+static ngx_int_t
+ngx_snorky_ws_in_message(ngx_snorky_ws_t *ws, ngx_str_t *text)
+{
+    if (ws->conf->echo) {
+        return ngx_snorky_ws_in_echo(ws, text);
+    }
+
+    return (ngx_snorky_dispatch(&ws->peer.session, text) == NGX_AGAIN)
+           ? NGX_AGAIN : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_ws_in_echo(ngx_snorky_ws_t *ws, ngx_str_t *text)
+{
+    ngx_snorky_session_t  *s;
+
+    s = &ws->peer.session;
+
+    s->messages_in++;
+    s->messages_out++;
+
+    ngx_snorky_ws_stats(ws)->messages_in++;
+    ngx_snorky_ws_stats(ws)->messages_out++;
+    ngx_snorky_ws_stats(ws)->bytes_in += text->len;
+    ngx_snorky_ws_stats(ws)->bytes_out += text->len;
+
+    return ngx_snorky_ws_out_push(ws, ws->opcode, text->data, text->len);
+}
+
+
+/* answers with the same code, or ends what our close frame began */
+
+static void
+ngx_snorky_ws_in_close(ngx_snorky_ws_t *ws,
+    ngx_snorky_ws_event_t *event)
+{
+    ngx_snorky_session_leave(&ws->peer.session);
+
+    if (ws->state == NGX_SNORKY_WS_OPEN) {
+
+        if (event->code == NGX_SNORKY_WS_NORMAL
+            || event->code == NGX_SNORKY_WS_GOING_AWAY
+            || event->code == NGX_SNORKY_WS_NO_STATUS
+            || event->code >= 3000)
+        {
+            ngx_snorky_ws_count(ws,
+                              &ngx_snorky_ws_stats(ws)->closed_normal);
+
+        } else {
+            ngx_snorky_ws_count(ws,
+                               &ngx_snorky_ws_stats(ws)->closed_other);
+        }
+
+        ngx_snorky_ws_out_close(ws, event->code, NULL);
+    }
+
+    ws->state = NGX_SNORKY_WS_ENDING;
+
+    ngx_snorky_output_post(&ws->output);
+}
+
+
+ngx_int_t
+ngx_snorky_ws_in_retry(ngx_snorky_ws_t *ws)
+{
+    ngx_str_t  text;
+
+    text.data = ws->message.data;
+    text.len = ws->message.len;
+
+    if (ngx_snorky_ws_in_message(ws, &text) == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    ngx_snorky_ws_in_forget(&ws->message);
+
+    ws->waits = 0;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_snorky_ws_in_paused(ngx_snorky_ws_t *ws)
+{
+    return ws->waits || ws->full
+           || ws->state == NGX_SNORKY_WS_ENDING;
+}
+
+
+void
+ngx_snorky_ws_in_finish(ngx_snorky_ws_t *ws)
+{
+    ngx_snorky_ws_in_forget(&ws->message);
+    ngx_snorky_ws_in_forget(&ws->unread);
+
+    if (ws->parser.control) {
+        ngx_free(ws->parser.control);
+        ws->parser.control = NULL;
+    }
+}
+
+
+static ngx_int_t
+ngx_snorky_ws_in_append(ngx_snorky_ws_bytes_t *bytes, u_char *data,
+    size_t len, ngx_log_t *log)
+{
+    u_char  *p;
+    size_t   size;
+
+    if (bytes->size - bytes->len < len) {
+
+        size = ngx_max(bytes->size * 2, bytes->len + len);
+        size = ngx_max(size, NGX_SNORKY_WS_IN_MIN_SIZE);
+
+        p = ngx_alloc(size, log);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (bytes->data) {
+            ngx_memcpy(p, bytes->data, bytes->len);
+            ngx_free(bytes->data);
+        }
+
+        bytes->data = p;
+        bytes->size = size;
+    }
+
+    ngx_memcpy(bytes->data + bytes->len, data, len);
+    bytes->len += len;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_snorky_ws_in_forget(ngx_snorky_ws_bytes_t *bytes)
+{
+    if (bytes->data) {
+        ngx_free(bytes->data);
+    }
+
+    ngx_memzero(bytes, sizeof(ngx_snorky_ws_bytes_t));
+}
