@@ -51,6 +51,15 @@ build-clang:
 	@CC=clang util/build build/nginx-clang build/clang/ngx_snorky_module.so
 
 
+# what the tests use of npm's packages
+
+NPM = node_modules/.package-lock.json
+
+$(NPM): package-lock.json
+	@npm ci --no-audit --no-fund --ignore-scripts --cache build/npm
+	@touch $@
+
+
 # With TESTS, only those files of t/ are run.
 
 ifeq ($(TESTS),)
@@ -68,7 +77,7 @@ test:
 	@$(MAKE) -s suite
 endif
 
-suite: build build-faults
+suite: build build-faults $(NPM)
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) util/suite $(TESTS)
 
@@ -99,7 +108,7 @@ build/unit/%.o: %.c | tree
 	@$(CC) $(TEST_CFLAGS) $(UNIT_SANITIZE) -c -o $@ $<
 
 build/unit/%.t: t/unit/%.c $(ROOMS:%.c=build/unit/%.o) | tree
-	@$(CC) $(TEST_CFLAGS) $(UNIT_SANITIZE) -o $@ $^ -lyajl -lpthread
+	@$(CC) $(TEST_CFLAGS) $(UNIT_SANITIZE) -o $@ $(filter %.c %.o,$^) -lyajl -lpthread
 
 build/fuzz/%.o: %.c | tree
 	@mkdir -p $(@D)
@@ -108,7 +117,7 @@ build/fuzz/%.o: %.c | tree
 
 build/fuzz/bin/%: t/fuzz/%.c $(ROOMS:%.c=build/fuzz/%.o) | tree
 	@mkdir -p $(@D)
-	@clang $(TEST_CFLAGS) $(FUZZ_SANITIZE) -o $@ $^ -lyajl -lpthread
+	@clang $(TEST_CFLAGS) $(FUZZ_SANITIZE) -o $@ $(filter %.c %.o,$^) -lyajl -lpthread
 
 .SECONDARY:
 -include $(wildcard build/unit/*.d build/unit/*/*.d build/unit/*/*/*.d)
@@ -126,7 +135,7 @@ check:  ## layers, names and style of the sources
 
 sanitize:  ## nginx and module with ASan and UBSan, and the suite against them
 	@util/deps sanitize
-	@$(MAKE) -s build-sanitize
+	@$(MAKE) -s build-sanitize $(NPM)
 	@util/sanitize test build/sanitize $(TESTS)
 
 build-sanitize:
@@ -135,7 +144,7 @@ build-sanitize:
 
 valgrind:  ## the suite with nginx under valgrind, slow (TESTS=t/x.t)
 	@util/deps valgrind
-	@$(MAKE) -s build build-faults
+	@$(MAKE) -s build build-faults $(NPM)
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
 	    util/valgrind build/valgrind $(VALGRIND_TESTS)

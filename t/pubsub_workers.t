@@ -294,6 +294,11 @@ $load->subscriber(name => "listener $_", worker => $_) for @slots[0, 2];
 for my $slot (@slots) {
     $load->subscriber(name => "guest $slot/$_", worker => $slot,
         flap => 1 + int rand 40) for 1 .. 3;
+}
+
+$load->run(sub { $load->ready() });
+
+for my $slot (@slots) {
     $load->publisher(name => "publisher $slot", worker => $slot,
         window => 8, both => $slot % 2);
 }

@@ -7,6 +7,7 @@
 
 use strict;
 use warnings;
+no warnings qw/ qw /;     # commas in lists of words are meant
 
 use FindBin;
 use Test::More;
@@ -17,7 +18,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(131);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(123);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 

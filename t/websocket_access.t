@@ -48,13 +48,15 @@ http {
         server_name  localhost;
 
         location /auth {
+            set $answer $arg_status;
+
             snorky_websocket;
             auth_request /check;
         }
 
         location = /check {
             internal;
-            proxy_pass http://127.0.0.1:8081/$arg_status;
+            proxy_pass http://127.0.0.1:8081/$answer;
             proxy_pass_request_body off;
             proxy_set_header Content-Length "";
         }

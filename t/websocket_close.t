@@ -23,7 +23,7 @@ my @valid = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013,
 my @invalid = (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999,
                5000, 65535);
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(42 + @valid + @invalid);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(40 + @valid + @invalid);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -41,6 +41,7 @@ http {
     snorky_service pubsub messaging;
 
     snorky_close_timeout 1s;
+    lingering_timeout 1s;
     snorky_drain 1s;
 
     server {

@@ -36,6 +36,7 @@ http {
     snorky_service echo echo;
 
     snorky_close_timeout 1s;
+    lingering_timeout 1s;
 
     server {
         listen       127.0.0.1:8080;

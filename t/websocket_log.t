@@ -52,6 +52,7 @@ http {
 
     snorky_identity $http_x_user;
     snorky_close_timeout 1s;
+    lingering_timeout 1s;
     snorky_drain 1s;
 
     server {

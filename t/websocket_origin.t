@@ -17,7 +17,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http rewrite /)->plan(62);
+my $t = Test::Nginx->new()->has(qw/ http rewrite /)->plan(61);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 

@@ -38,6 +38,7 @@ http {
     snorky_ping_interval 1s;
     snorky_ping_timeout 1s;
     snorky_close_timeout 1s;
+    lingering_timeout 1s;
 
     server {
         listen       127.0.0.1:8080;

@@ -19,7 +19,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(27);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(28);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -41,6 +41,7 @@ http {
 
     snorky_send_buffer 128k;
     snorky_close_timeout 1s;
+    lingering_timeout 1s;
 
     server {
         listen       127.0.0.1:8080 sndbuf=16k;
@@ -145,7 +146,7 @@ $slow->{deaf} = 0;
 $slow->{mute} = 1;
 
 my $texts = 0;
-$texts++ while defined $slow->text_in(5);
+$texts++ while defined $slow->text_in(1);
 
 # either the server stops reading from it, and all comes, or it is closed
 

@@ -18,7 +18,7 @@ use Snorky;
 
 
 my $t = Test::Nginx->new()->has(qw/ http http_ssl realip socket_ssl /)
-    ->has_daemon('openssl')->plan(32);
+    ->has_daemon('openssl')->plan(31);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -46,6 +46,7 @@ http {
     snorky_max_message_size 1m;
     snorky_send_buffer 16m;
     snorky_close_timeout 1s;
+    lingering_timeout 1s;
 
     server {
         listen       127.0.0.1:8443 ssl;

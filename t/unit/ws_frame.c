@@ -219,6 +219,8 @@ static ws_frame_case_t  ws_frame_cases[] = {
     /* 1002; what one byte proves is tested for all bytes further down */
 
     { "a reserved bit", L, 0, 1, "!1002", { { T|RSV2, S("a") } } },
+    { "a reserved bit after a message", L, 0, 10, "text(abc) !1002",
+      { { T, S("abc") }, { T|RSV1|RSV2|RSV3, S("a") } } },
     { "a reserved bit in a continuation", L, 0, 8, "!1002",
       { { TF, S("a") }, { C|RSV1, S("a") } } },
     { "an unmasked text", L, 0, 2, "!1002", { { R, S("\x81\x05hello") } } },

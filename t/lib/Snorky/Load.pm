@@ -8,6 +8,7 @@ package Snorky::Load;
 #
 #     my $load = Snorky::Load->new(path => '/ws', port => port(8080));
 #     $load->subscriber(worker => 2, name => 's1', flap => 50);
+#     $load->run(sub { $load->ready() });         # all are subscribed
 #     $load->publisher(worker => 2, window => 4, both => 1);
 #     $load->run(sub { condition }, $timeout);    # true, or false: too late
 #     $load->settle();               # no more is published; all is answered
@@ -53,7 +54,7 @@ sub new {
         refused => {},
         wrong   => [],
         seq     => 0,           # numbers what happens
-        rounds  => [ 0, 0 ],    # what came before each round
+        rounds  => [],          # of the last second, with what came before
         sent    => {},
         acked   => {},
         %o,
@@ -227,7 +228,10 @@ sub round {
             while keys %{ $client->{out} } < $client->{window};
     }
 
-    push @{ $self->{rounds} }, ++$self->{seq};
+    my $rounds = $self->{rounds};
+
+    push @$rounds, [ time(), ++$self->{seq} ];
+    shift @$rounds while @$rounds > 1 && $rounds->[1][0] < time() - 1;
 
     my %of = map { fileno $_->{c}{sock} => $_ }
         grep { $_->{c} } @{ $self->{clients} };
@@ -291,7 +295,9 @@ sub take {
     };
 
     if (my $period = delete $client->{period}) {
-        $period->{until} //= $c->{closed} ? $self->{rounds}[-2] : 0;
+        my ($when, $seq) = @{ $self->{rounds}[0] };
+
+        $period->{until} //= $c->{closed} && $when < time() - 1 ? $seq : 0;
     }
 
     $client->{gone} = 1 if $client->{stay};
