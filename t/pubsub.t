@@ -101,22 +101,22 @@ EOC
 
 $t->run();
 
-my ($a, $b, $c, $r) = map { Snorky->connect('/ws') } 1 .. 3;
+my ($p, $q, $c, $r) = map { Snorky->connect('/ws') } 1 .. 3;
 
 
 # the commands, text by text
 
-is(call($a, 'subscribe', '{"channel":"c"}'),
+is(call($p, 'subscribe', '{"channel":"c"}'),
     '{"type":"response","callId":1,"data":null}', 'subscribe returns null');
-is(call($a, 'subscribe', '{"channel":"c"}'),
+is(call($p, 'subscribe', '{"channel":"c"}'),
     '{"type":"error","callId":1,"message":"Already subscribed"}',
     'who is subscribed is told so');
-is(call($b, 'subscribe', '{"channel":"c"}'),
+is(call($q, 'subscribe', '{"channel":"c"}'),
     '{"type":"response","callId":1,"data":null}',
     'a second client may subscribe');
-is(call($a, 'publish', '{"channel":"x","message":1}'),
+is(call($p, 'publish', '{"channel":"x","message":1}'),
     '{"type":"response","callId":1,"data":null}', 'publish returns null');
-is(call($a, 'unsubscribe', '{"channel":"x"}'),
+is(call($p, 'unsubscribe', '{"channel":"x"}'),
     '{"type":"error","callId":1,"message":"Not subscribed"}',
     'who is not subscribed is told so');
 is(call($c, 'unsubscribe', '{"channel":"c"}'),
@@ -129,20 +129,20 @@ is(call($c, 'unsubscribe', '{"channel":"c"}'),
 is(call($c, 'publish', '{"channel":"c","message":"hello"}'),
     '{"type":"response","callId":1,"data":null}',
     'who is not subscribed may publish');
-is($a->text_in(), message('{"type":"message","channel":"c","message":"hello"}'),
+is($p->text_in(), message('{"type":"message","channel":"c","message":"hello"}'),
     'and all who are hear it');
-is($b->text_in(), message('{"type":"message","channel":"c","message":"hello"}'),
+is($q->text_in(), message('{"type":"message","channel":"c","message":"hello"}'),
     'each of them');
 ok($c->silent(0.2), 'but nobody else');
 
-$a->text(request('publish', '{"channel":"c","message":2}'));
-is($a->text_in(), message('{"type":"message","channel":"c","message":2}'),
+$p->text(request('publish', '{"channel":"c","message":2}'));
+is($p->text_in(), message('{"type":"message","channel":"c","message":2}'),
     'a publisher who is subscribed hears it, too');
-is($a->text_in(), message('{"type":"response","callId":1,"data":null}'),
+is($p->text_in(), message('{"type":"response","callId":1,"data":null}'),
     'before it is told that it is done');
-is($b->text_in(), message('{"type":"message","channel":"c","message":2}'),
+is($q->text_in(), message('{"type":"message","channel":"c","message":2}'),
     'as the others do');
-ok($a->silent(0.2), 'and it hears it once');
+ok($p->silent(0.2), 'and it hears it once');
 
 for my $m (qw/ null true 1.0 1e400 123456789012345678901234567890 "" "\u0041"
     "\ud800" {"b":1,"a":2,"b":3} [] {"type":"error"} /, '[ 1 , 2 ]',
@@ -151,46 +151,46 @@ for my $m (qw/ null true 1.0 1e400 123456789012345678901234567890 "" "\u0041"
     my $shown = length $m > 60 ? substr($m, 0, 20) . '...' : $m;
 
     $c->text(request('publish', qq/{"channel":"c","message":$m}/));
-    is($b->text_in(),
+    is($q->text_in(),
         message(qq/{"type":"message","channel":"c","message":$m}/),
         "$shown arrives as it was sent");
     $c->text_in();
 }
 
-is(scalar(grep { defined $a->text_in() } 1 .. 14), 14,
+is(scalar(grep { defined $p->text_in() } 1 .. 14), 14,
     'also where nobody has looked so far');
 
 
 # channels are separate
 
-call($b, 'subscribe', '{"channel":"d"}');
+call($q, 'subscribe', '{"channel":"d"}');
 call($c, 'publish', '{"channel":"d","message":"for d"}');
-is($b->text_in(), message('{"type":"message","channel":"d","message":"for d"}'),
+is($q->text_in(), message('{"type":"message","channel":"d","message":"for d"}'),
     'who hears two channels hears the second');
-ok($a->silent(0.2), 'who hears the first does not');
+ok($p->silent(0.2), 'who hears the first does not');
 
 
 # the end of a subscription
 
-is(call($a, 'unsubscribe', '{"channel":"c"}'),
+is(call($p, 'unsubscribe', '{"channel":"c"}'),
     '{"type":"response","callId":1,"data":null}', 'unsubscribe returns null');
-is(call($a, 'unsubscribe', '{"channel":"c"}'),
+is(call($p, 'unsubscribe', '{"channel":"c"}'),
     '{"type":"error","callId":1,"message":"Not subscribed"}',
     'and can be done once');
 call($c, 'publish', '{"channel":"c","message":3}');
-is($b->text_in(), message('{"type":"message","channel":"c","message":3}'),
+is($q->text_in(), message('{"type":"message","channel":"c","message":3}'),
     'what comes then is heard by the others');
-ok($a->silent(0.2), 'and not by who has gone');
-is(call($a, 'subscribe', '{"channel":"c"}'),
+ok($p->silent(0.2), 'and not by who has gone');
+is(call($p, 'subscribe', '{"channel":"c"}'),
     '{"type":"response","callId":1,"data":null}', 'who may come back');
 call($c, 'publish', '{"channel":"c","message":4}');
-is($a->text_in(), message('{"type":"message","channel":"c","message":4}'),
+is($p->text_in(), message('{"type":"message","channel":"c","message":4}'),
     'and hears again');
-$b->text_in();
+$q->text_in();
 
 # in one write, the place in the row decides
 
-$a->send(map { frame(TEXT, $_) }
+$p->send(map { frame(TEXT, $_) }
     request('publish', '{"channel":"row","message":1}'),
     request('subscribe', '{"channel":"row"}'),
     request('publish', '{"channel":"row","message":2}'),
@@ -203,7 +203,7 @@ $a->send(map { frame(TEXT, $_) }
 my @got;
 
 for (1 .. 10) {
-    my $m = (decode($a->text_in()) || {})->{message} or last;
+    my $m = (decode($p->text_in()) || {})->{message} or last;
     push @got, $m->{type} eq 'message' ? $m->{message} : $m->{type};
 }
 
@@ -214,33 +214,33 @@ is("@got", join(' ', ('response') x 2, 2, ('response') x 4, 4,
 
 # the other names of the commands
 
-is(call($a, 'join', '{"channel":"j"}'),
+is(call($p, 'join', '{"channel":"j"}'),
     '{"type":"response","callId":1,"data":null}', 'join subscribes');
-is(call($a, 'subscribe', '{"channel":"j"}'),
+is(call($p, 'subscribe', '{"channel":"j"}'),
     '{"type":"error","callId":1,"message":"Already subscribed"}',
     'as subscribe does');
-is(call($a, 'join', '{"channel":"j"}'),
+is(call($p, 'join', '{"channel":"j"}'),
     '{"type":"error","callId":1,"message":"Already subscribed"}',
     'with the same error');
-is(call($a, 'leave', '{"channel":"j"}'),
+is(call($p, 'leave', '{"channel":"j"}'),
     '{"type":"response","callId":1,"data":null}', 'leave unsubscribes');
-is(call($a, 'unsubscribe', '{"channel":"j"}'),
+is(call($p, 'unsubscribe', '{"channel":"j"}'),
     '{"type":"error","callId":1,"message":"Not subscribed"}',
     'as unsubscribe does');
-is(call($a, 'leave', '{"channel":"j"}'),
+is(call($p, 'leave', '{"channel":"j"}'),
     '{"type":"error","callId":1,"message":"Not subscribed"}',
     'with the same error');
 
 
 # services are separate
 
-is(call_of($a, 'other', 'subscribe', '{"channel":"c"}'),
+is(call_of($p, 'other', 'subscribe', '{"channel":"c"}'),
     '{"type":"response","callId":1,"data":null}',
     'the same channel of another service is another');
 call_of($c, 'other', 'publish', '{"channel":"c","message":"other"}');
-is($a->text_in(), '{"service":"other","message":{"type":"message",'
+is($p->text_in(), '{"service":"other","message":{"type":"message",'
     . '"channel":"c","message":"other"}}', 'its messages name the service');
-ok($b->silent(0.2), 'and are not heard by those of the first');
+ok($q->silent(0.2), 'and are not heard by those of the first');
 
 my $second = Snorky->connect('/second');
 
@@ -248,23 +248,23 @@ is(call_of($second, 'messaging', 'subscribe', '{"channel":"c"}', 0.2), undef,
     'a service of another registry is not found');
 
 call_of($second, 'readonly', 'subscribe', '{"channel":"r"}');
-call_of($a, 'readonly', 'subscribe', '{"channel":"r"}');
+call_of($p, 'readonly', 'subscribe', '{"channel":"r"}');
 is(call_of($second, 'readonly', 'publish', '{"channel":"r","message":1}', 2,
     sub { $_[0] =~ /"type":"message"/ }),
     '{"type":"response","callId":1,"data":null}',
     'two registries may have services of one name, with their own policies');
-ok($a->silent(0.2), 'that do not hear each other');
+ok($p->silent(0.2), 'that do not hear each other');
 
 $r = post('/backend2', 'far', '{"channel":"r","message":"far"}');
 is($r->{status}, 200, 'a backend of one registry may serve another');
-is($a->text_in(), '{"service":"readonly","message":{"type":"message",'
+is($p->text_in(), '{"service":"readonly","message":{"type":"message",'
     . '"channel":"r","message":"far"}}', 'and is heard there');
 ok($second->silent(0.2), 'only');
 
 $r = post('/backend2', 'own', '{"channel":"r","message":"own"}');
 is($second->text_in(), '{"service":"readonly","message":{"type":"message",'
     . '"channel":"r","message":"own"}}', 'while the one of its own');
-ok($a->silent(0.2), 'is heard there only');
+ok($p->silent(0.2), 'is heard there only');
 
 
 # who may publish
@@ -281,7 +281,7 @@ for my $case (
     my ($service, $client, $result) = @$case;
     my $who = $client == $anna ? 'a client with' : 'a client without';
 
-    call_of($b, $service, 'subscribe', '{"channel":"p"}');
+    call_of($q, $service, 'subscribe', '{"channel":"p"}');
 
     my $text = call_of($client, $service, 'publish',
         '{"channel":"p","message":1}');
@@ -291,7 +291,7 @@ for my $case (
         : '{"type":"error","callId":1,"message":"' . $result . '"}',
         "$who a name gets \"$result\" from $service");
 
-    my $heard = $b->text_in($result eq 'response' ? 5 : 0.2);
+    my $heard = $q->text_in($result eq 'response' ? 5 : 0.2);
     is(defined $heard ? 'heard' : 'not heard',
         $result eq 'response' ? 'heard' : 'not heard', 'and is so');
 }
@@ -307,31 +307,31 @@ is(call_of($c, $_, 'subscribe', '{"channel":"q"}'),
 is(post('/backend', 'messaging_backend', '{"channel":"c","message":5}')
     ->{body}, '{"service":"messaging_backend","message":{"type":"response",'
     . '"callId":1,"data":null}}', 'a backend is answered by its own service');
-is($b->text_in(), message('{"type":"message","channel":"c","message":5}'),
+is($q->text_in(), message('{"type":"message","channel":"c","message":5}'),
     'and heard in the name of the service that it serves');
-$a->text_in();
+$p->text_in();
 
 for my $name (qw/ readonly members other /) {
-    call_of($b, $name, 'subscribe', '{"channel":"z"}');
+    call_of($q, $name, 'subscribe', '{"channel":"z"}');
     is(post('/backend', "${name}_backend", '{"channel":"z","message":6}')
         ->{body}, '{"service":"' . $name . '_backend","message":{"type":'
         . '"response","callId":1,"data":null}}',
         "a backend may publish to $name");
-    is($b->text_in(), '{"service":"' . $name . '","message":{"type":'
+    is($q->text_in(), '{"service":"' . $name . '","message":{"type":'
         . '"message","channel":"z","message":6}}', 'whose clients hear it');
 }
 
 is(post('/public', 'early', '{"channel":"c","message":7}')->{status}, 200,
     'a backend may be declared before what it serves');
-is($b->text_in(), message('{"type":"message","channel":"c","message":7}'),
+is($q->text_in(), message('{"type":"message","channel":"c","message":7}'),
     'and works');
-$a->text_in();
+$p->text_in();
 
 like(post('/public', 'messaging', '{"channel":"c","message":8}')->{body},
     qr/"type":"response"/, 'a backend may be a client of a pubsub service');
-is($b->text_in(), message('{"type":"message","channel":"c","message":8}'),
+is($q->text_in(), message('{"type":"message","channel":"c","message":8}'),
     'and is heard');
-$a->text_in();
+$p->text_in();
 
 like(post('/public', 'readonly', '{"channel":"c","message":8}')->{body},
     qr/"message":"Not authorized"/, 'but then the policy is kept');
@@ -347,9 +347,9 @@ is(call_of($private, 'messaging_backend', 'publish',
     '{"channel":"c","message":9}'),
     '{"type":"response","callId":1,"data":null}',
     'a WebSocket of a private registry is as mighty as a backend');
-is($b->text_in(), message('{"type":"message","channel":"c","message":9}'),
+is($q->text_in(), message('{"type":"message","channel":"c","message":9}'),
     'and is heard');
-$a->text_in();
+$p->text_in();
 
 
 # disconnection cancels all
@@ -372,7 +372,7 @@ for my $way (qw/ finish reset half_close /) {
         "those of a client that ends with $way are cancelled");
 }
 
-call($a, 'publish', '{"channel":"gone1","message":"still"}');
+call($p, 'publish', '{"channel":"gone1","message":"still"}');
 is($d->text_in(), message('{"type":"message","channel":"gone1",'
     . '"message":"still"}'), 'those of others in the channel are not');
 
@@ -381,14 +381,14 @@ is(wait_until { counters()->{subscriptions} == $subscriptions }, 1,
     'the last of a channel takes it away');
 
 $d = Snorky->connect('/ws');
-call($a, 'publish', '{"channel":"gone1","message":"nobody"}');
+call($p, 'publish', '{"channel":"gone1","message":"nobody"}');
 is(call($d, 'subscribe', '{"channel":"gone1"}'),
     '{"type":"response","callId":1,"data":null}',
     'a new client is subscribed to nothing');
 ok($d->silent(0.2), 'and does not hear what was before');
 
 
-$_->finish() for $a, $b, $c, $d, $anna, $second, $private;
+$_->finish() for $p, $q, $c, $d, $anna, $second, $private;
 
 
 # the log is told nothing of all this

@@ -105,7 +105,7 @@ http {
 
         location / {
             add_header X-User from-auth;
-            return 204;
+            return 200 "yes";
         }
     }
 

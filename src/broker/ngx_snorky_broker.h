@@ -40,7 +40,10 @@ typedef struct {
      */
     void                    (*lost)(void *data);
 
-    /* nginx asks this worker to quit; at_once: its zone is retired */
+    /*
+     * nginx asks this worker to quit; at_once: its zone is retired, which may
+     * be told in a second call.
+     */
     void                    (*quit)(void *data, ngx_uint_t at_once);
 
 } ngx_snorky_broker_handlers_t;

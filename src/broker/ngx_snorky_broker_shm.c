@@ -20,6 +20,13 @@
 
 #define NGX_SNORKY_BROKER_TICK  1000    /* ms, at most */
 
+/*
+ * Bytes of the log that are delivered in one round of the event loop: what
+ * has piled up must not fill the receivers' queues before they are written.
+ */
+
+#define NGX_SNORKY_BROKER_ROUND  (256 * 1024)
+
 
 static void ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker);
 static ngx_uint_t ngx_snorky_broker_live(ngx_snorky_broker_t *broker);
@@ -30,10 +37,13 @@ static ngx_int_t ngx_snorky_broker_append(ngx_snorky_broker_t *broker,
 static ngx_snorky_log_record_t *ngx_snorky_broker_reserve_locked(
     ngx_snorky_broker_t *broker, size_t name, size_t text);
 static uint64_t ngx_snorky_broker_tail_locked(ngx_snorky_zone_t *zone);
+static void ngx_snorky_broker_drain_some(ngx_snorky_broker_t *broker,
+    uint64_t most);
 static ngx_int_t ngx_snorky_broker_deliver(ngx_snorky_broker_t *broker,
     ngx_snorky_log_record_t *record, u_char *data);
 static void ngx_snorky_broker_tick_handler(ngx_event_t *ev);
 static void ngx_snorky_broker_room_tick_handler(ngx_event_t *ev);
+static void ngx_snorky_broker_more_handler(ngx_event_t *ev);
 static void ngx_snorky_broker_rung(void *data);
 static void ngx_snorky_broker_quit(void *data);
 
@@ -113,6 +123,10 @@ ngx_snorky_broker_open(ngx_cycle_t *cycle, ngx_snorky_broker_conf_t *conf,
     broker->room_tick.log = cycle->log;
     broker->room_tick.cancelable = 1;
 
+    broker->more.handler = ngx_snorky_broker_more_handler;
+    broker->more.data = &broker->dummy;
+    broker->more.log = cycle->log;
+
     broker->dummy.data = broker;
 
     broker->period = ngx_min(NGX_SNORKY_BROKER_TICK, conf->worker_timeout / 4);
@@ -137,6 +151,10 @@ ngx_snorky_broker_close(ngx_snorky_broker_t *broker)
 
     if (broker->room_tick.timer_set) {
         ngx_del_timer(&broker->room_tick);
+    }
+
+    if (broker->more.posted) {
+        ngx_delete_posted_event(&broker->more);
     }
 
     ngx_snorky_bell_close(&broker->bell);
@@ -434,6 +452,15 @@ ngx_snorky_broker_unlisten(ngx_snorky_broker_t *broker, uint64_t hash)
 void
 ngx_snorky_broker_drain(ngx_snorky_broker_t *broker)
 {
+    ngx_snorky_broker_drain_some(broker, (uint64_t) -1);
+}
+
+
+/* what is beyond "most" bytes is left for the next round */
+
+static void
+ngx_snorky_broker_drain_some(ngx_snorky_broker_t *broker, uint64_t most)
+{
     u_char                  *data;
     uint64_t                 cursor, start;
     ngx_int_t                rc;
@@ -457,6 +484,12 @@ ngx_snorky_broker_drain(ngx_snorky_broker_t *broker)
     cursor = start;
 
     for ( ;; ) {
+
+        if (cursor - start >= most) {
+            ngx_post_event(&broker->more, &ngx_posted_next_events);
+            rc = NGX_DONE;
+            break;
+        }
 
         rc = ngx_snorky_log_read(&broker->zone->log, &cursor, &record, &data);
 
@@ -557,7 +590,7 @@ ngx_snorky_broker_tick_handler(ngx_event_t *ev)
     late = ngx_current_msec - broker->ticked;
     broker->ticked = ngx_current_msec;
 
-    ngx_snorky_broker_drain(broker);
+    ngx_snorky_broker_drain_some(broker, NGX_SNORKY_BROKER_ROUND);
 
     if (broker->slot) {
         ngx_snorky_store(&broker->slot->beat, (uint64_t) ngx_current_msec);
@@ -572,6 +605,17 @@ ngx_snorky_broker_tick_handler(ngx_event_t *ev)
     }
 
     ngx_add_timer(&broker->tick, broker->period);
+}
+
+
+static void
+ngx_snorky_broker_more_handler(ngx_event_t *ev)
+{
+    ngx_connection_t  *c;
+
+    c = ev->data;
+
+    ngx_snorky_broker_drain_some(c->data, NGX_SNORKY_BROKER_ROUND);
 }
 
 
@@ -603,7 +647,7 @@ ngx_snorky_broker_rung(void *data)
         broker->stats->bells_received++;
     }
 
-    ngx_snorky_broker_drain(broker);
+    ngx_snorky_broker_drain_some(broker, NGX_SNORKY_BROKER_ROUND);
 
     if (ngx_snorky_swap(&broker->slot->wants_room, 0)) {
         broker->handlers->room(broker->data);
@@ -616,16 +660,22 @@ ngx_snorky_broker_quit(void *data)
 {
     ngx_snorky_broker_t *broker = data;
 
-    if (broker->asked_to_quit) {
+    ngx_uint_t  at_once;
+
+    /* the zone may be retired while the worker drains already */
+
+    at_once = ngx_snorky_load(&broker->zone->retired) != 0;
+
+    if (broker->asked_to_quit && (!at_once || broker->asked_at_once)) {
         return;
     }
 
     broker->asked_to_quit = 1;
+    broker->asked_at_once = at_once;
 
     if (broker->slot) {
         ngx_snorky_store(&broker->slot->quitting, 1);
     }
 
-    broker->handlers->quit(broker->data,
-                           ngx_snorky_load(&broker->zone->retired) != 0);
+    broker->handlers->quit(broker->data, at_once);
 }

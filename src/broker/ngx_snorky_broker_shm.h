@@ -26,6 +26,7 @@ struct ngx_snorky_broker_s {
     ngx_snorky_bell_t              bell;
     ngx_event_t                    tick;
     ngx_event_t                    room_tick;
+    ngx_event_t                    more;        /* of the log, next round */
     ngx_connection_t               dummy;       /* what a timer's log needs */
 
     ngx_msec_t                     worker_timeout;
@@ -48,6 +49,7 @@ struct ngx_snorky_broker_s {
 
     unsigned                       draining:1;
     unsigned                       asked_to_quit:1;
+    unsigned                       asked_at_once:1;
 };
 
 

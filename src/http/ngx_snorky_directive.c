@@ -436,15 +436,6 @@ ngx_snorky_directive_fault(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_snorky_directive_check_positive(ngx_conf_t *cf, void *post, void *data)
-{
-    ngx_int_t *np = data;
-
-    return (*np > 0) ? NGX_CONF_OK : "must be greater than zero";
-}
-
-
-char *
 ngx_snorky_directive_check_time(ngx_conf_t *cf, void *post, void *data)
 {
     ngx_msec_t *msp = data;

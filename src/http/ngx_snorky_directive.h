@@ -41,8 +41,6 @@ char *ngx_snorky_directive_fault(ngx_conf_t *cf, ngx_command_t *cmd,
 #endif
 
 /* posts that refuse zero */
-char *ngx_snorky_directive_check_positive(ngx_conf_t *cf, void *post,
-    void *data);
 char *ngx_snorky_directive_check_time(ngx_conf_t *cf, void *post, void *data);
 char *ngx_snorky_directive_check_size(ngx_conf_t *cf, void *post, void *data);
 

@@ -274,7 +274,8 @@ ngx_snorky_websocket_flushed(ngx_snorky_output_t *o, ngx_int_t rc)
 
 
 /*
- * A receiver whose queue would grow past its bound is too slow.  One message,
+ * A receiver whose queue would grow past its bound is too slow, if its socket
+ * takes no more: it may have had no turn yet in a busy round.  One message,
  * however large, always has room in an empty queue.
  */
 
@@ -283,6 +284,10 @@ ngx_snorky_websocket_send(ngx_snorky_session_t *s, ngx_snorky_msg_t *msg,
     ngx_uint_t reply)
 {
     ngx_snorky_ws_t *ws = (ngx_snorky_ws_t *) s;
+
+    if (ws->output.bytes + msg->len > ws->conf->send_buffer) {
+        (void) ngx_snorky_output_flush(&ws->output);
+    }
 
     if (ws->output.bytes
         && ws->output.bytes + msg->len > ws->conf->send_buffer)

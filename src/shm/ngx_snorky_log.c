@@ -125,6 +125,7 @@ ngx_snorky_log_read(ngx_snorky_log_t *log, uint64_t *cursor,
 
         if (record->position != *cursor
             || record->size == 0
+            || record->size % NGX_SNORKY_LOG_ALIGN != 0
             || record->size > rest)
         {
             return NGX_DECLINED;

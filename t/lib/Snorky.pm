@@ -55,7 +55,7 @@ our @EXPORT = qw/
     TEXT BINARY CONT CLOSE PING PONG
     frame close_payload envelope json decode
     connect_to_worker gather wait_until
-    get backend_post status_json counters worker_pids processes
+    get backend_post status_json counters worker_pids processes resident
     at_level make_certificate other_alerts
 /;
 
@@ -1036,10 +1036,29 @@ sub worker_pids {
 
     my %title = processes($t);
 
-    my @pids = sort { $a <=> $b }
-        grep { $title{$_} =~ /worker process$/ } keys %title;
+    # under valgrind a process cannot change its title
+
+    my @pids = grep { $title{$_} =~ /worker process$/
+                      || $title{$_} =~ /\bvalgrind\b/ } keys %title;
+
+    @pids = sort { $a <=> $b } @pids;
 
     return @pids;
+}
+
+
+# The resident memory of a process in kilobytes; undef where it says nothing,
+# since what is freed is kept for a while by a sanitizer or by valgrind.
+
+sub resident {
+    my ($t, $pid) = @_;
+
+    return undef if $t->has_module('-fsanitize')
+        || (readlink("/proc/$pid/exe") // '') =~ /valgrind|memcheck/;
+
+    my ($kb) = `ps -o rss= -p $pid` =~ /(\d+)/;
+
+    return $kb;
 }
 
 

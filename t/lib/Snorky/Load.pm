@@ -14,6 +14,9 @@ package Snorky::Load;
 #     $load->settle();               # no more is published; all is answered
 #     is($load->complaints(), '', 'one order, nothing lost');
 #
+#   of all: cut, the server may end a connection before it has told all that
+#   was published until then (a worker that has been given up)
+#
 #   of a client: window, how many publications may be unanswered; both, a
 #   publisher that is subscribed too; flap, it unsubscribes after so many
 #   messages and subscribes again; stay, it does not come back
@@ -297,7 +300,8 @@ sub take {
     if (my $period = delete $client->{period}) {
         my ($when, $seq) = @{ $self->{rounds}[0] };
 
-        $period->{until} //= $c->{closed} && $when < time() - 1 ? $seq : 0;
+        $period->{until} //= $c->{closed} && !$self->{cut}
+            && $when < time() - 1 ? $seq : 0;
     }
 
     $client->{gone} = 1 if $client->{stay};

@@ -1,0 +1,320 @@
+#!/usr/bin/perl
+
+# Copyright (C) The ngx_snorky_module authors
+#
+# A worker stands still.  The others wait for it as long as they must, then
+# give it up and go on; when it moves again, its clients are closed, so that
+# they come back, and see no gap.
+
+use strict;
+use warnings;
+
+use FindBin;
+use Test::More;
+use Time::HiRes qw/ sleep time /;
+
+BEGIN { push @INC, "$FindBin::Bin/lib" }
+
+use Test::Nginx;
+use Snorky;
+use Snorky::Load;
+
+
+my $seed = $ENV{TEST_SNORKY_SEED} || int rand 2 ** 31;
+srand $seed;
+
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(51)->todo_alerts();
+
+my $conf = <<'EOC';
+
+%%TEST_GLOBALS%%
+
+daemon off;
+worker_processes %%WORKERS%%;
+
+events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    access_log off;
+
+    snorky_zone %%ZONE%%;
+    snorky_worker_timeout %%TIMEOUT%%;
+    snorky_publish_timeout 60s;
+    snorky_send_buffer 64m;
+    snorky_service pubsub messaging;
+
+    add_header X-Worker $snorky_worker always;
+
+    server {
+        listen       127.0.0.1:8080;
+        server_name  localhost;
+
+        location /ws {
+            snorky_websocket;
+        }
+
+        location /status {
+            snorky_status;
+        }
+    }
+}
+
+EOC
+
+
+# Whatever goes wrong, nothing is left standing that could not be stopped.
+
+my %stopped;
+
+END { kill 'CONT', keys %stopped if %stopped }
+
+
+# --- given up ---------------------------------------------------------------
+
+configure($t, workers => 4, zone => '256k log=16k', timeout => '1s');
+$t->run();
+wait_until { live() == 4 };
+
+my @slots = map { $_->{slot} } live();
+my $load = Snorky::Load->new(cut => 1);
+
+for my $slot (@slots) {
+    $load->subscriber(name => "subscriber $slot/$_", worker => $slot)
+        for 1 .. 2;
+}
+
+$load->run(sub { $load->ready() });
+
+for my $slot (@slots) {
+    $load->publisher(name => "publisher $slot/$_", worker => $slot,
+        window => $_ * 5, both => $_ % 2) for 1 .. 2;
+}
+
+$load->run(sub { $load->acked() > 1000 });
+
+for my $round (1 .. 4) {
+    my ($worker) = grep { $_->{slot} == $slots[rand @slots] } live();
+    redo unless $worker;
+
+    my $slot = $worker->{slot};
+
+    $load->run(sub { $load->ready() });
+
+    my @own = grep { $_->{serves} == $slot } @{ $load->{clients} };
+
+    my $ends = $load->ends();
+
+    stop_worker($worker->{pid});
+    my $start = time();
+
+    is($load->run(sub { state_of($slot) eq 'lost' }), 1,
+        "$round: a worker that stands still is given up");
+    cmp_ok(time() - $start, '>', 0.7, sprintf 'not before its time (%.1f s)',
+        time() - $start);
+
+    my $acked = $load->acked();
+
+    is($load->run(sub { $load->acked() > $acked + 2000 }), 1,
+        "$round: the others go on");
+    is(scalar($load->ends()), $ends, "$round: nobody is closed meanwhile");
+
+    continue_worker($worker->{pid});
+
+    is($load->run(sub { $load->ends() >= $ends + @own }), 1,
+        "$round: when it moves again, its clients are closed");
+    is(join(' ', map { "$_->{worker} $_->{code}" }
+        ($load->ends())[$ends .. $load->ends() - 1]),
+        join(' ', ("$slot 1012") x @own), "$round: with 1012");
+    is($load->run(sub { state_of($slot) eq 'live' }), 1,
+        "$round: it is one of them again");
+}
+
+ok($load->settle(), 'everything is answered');
+is(json([ $load->errors() ]), '[]', 'no call failed');
+is($load->complaints(), '', 'one order, no gap, nothing lost')
+    or diag("TEST_SNORKY_SEED=$seed");
+
+like($t->read_file('error.log'),
+    qr/\[error\].*worker \d+ stood still for \d+ ms and is given up/,
+    'the error log tells it');
+
+my $clients = grep { $_->{c} } @{ $load->{clients} };
+
+is(wait_until { counters()->{sessions} == $clients }, 1,
+    'the sessions are those that there are');
+is(wait_until { counters()->{sessions_websocket} == $clients }, 1,
+    'by their transport, too') or diag(counters()->{sessions_websocket});
+
+$load->finish();
+
+is(wait_until { json({ gauges() }) eq json({ sessions => 0,
+    sessions_websocket => 0, subscriptions => 0, channels => 0,
+    waiting => 0 }) }, 1, 'nothing is left') or diag(json({ gauges() }));
+
+
+# each serves again, and hears the others
+
+my @all = map { connect_to_worker($_) } @slots;
+$_->rpc('messaging', 'subscribe', { channel => 'c' }) for @all;
+$all[$_]->rpc('messaging', 'publish', { channel => 'c', message => $_ })
+    for 0 .. 3;
+
+is(join(' ', map { my $c = $_; map { $c->notification()->{message} } 0 .. 3 }
+    @all), '0 1 2 3 ' x 3 . '0 1 2 3', 'each serves again');
+
+$_->finish() for @all;
+
+
+# --- killed while it stood still --------------------------------------------
+
+my ($worker) = live();
+my $c = connect_to_worker($worker->{slot});
+
+stop_worker($worker->{pid});
+wait_until { state_of($worker->{slot}) eq 'lost' };
+kill 'KILL', $worker->{pid};
+delete $stopped{ $worker->{pid} };
+
+is(wait_until { grep { $_->{slot} == $worker->{slot}
+    && $_->{pid} != $worker->{pid} } live() }, 1,
+    'when it is killed, another takes its place');
+is($c->close_in() // $c->{why}, $c->{why}, 'its client loses the connection');
+
+
+# --- all together -----------------------------------------------------------
+
+# as when the machine is suspended: nobody is to blame
+
+@all = map { connect_to_worker($_) } @slots;
+$_->rpc('messaging', 'subscribe', { channel => 'c' }) for @all;
+
+for my $round (1 .. 3) {
+    my @pids = worker_pids($t);
+
+    stop_worker(@pids);
+    sleep 2.5;
+    continue_worker(@pids);
+
+    # two seconds of judging
+
+    my $deadline = time() + 2;
+    my $lost = 0;
+    $lost += grep { $_->{state} eq 'lost' } @{ status_json()->{workers} }
+        while time() < $deadline && sleep 0.1;
+
+    is($lost, 0, "$round: all stood still together, none is given up");
+}
+
+$all[$_]->rpc('messaging', 'publish', { channel => 'c', message => $_ })
+    for 0 .. 3;
+
+is(join(' ', map { my $c = $_; map { $c->notification()->{message} } 0 .. 3 }
+    @all), '0 1 2 3 ' x 3 . '0 1 2 3', 'and no client was closed');
+
+$_->finish() for @all;
+
+$t->stop();
+is(other_alerts($t, qr/exited on signal 9$/), '', 'no alerts');
+
+
+# --- in time ----------------------------------------------------------------
+
+# the ring is full long before the limit; who moves again in time has lost
+# nothing, and its clients see nothing of it
+
+configure($t, workers => 3, zone => '256k log=16k', timeout => '60s');
+$t->run();
+wait_until { live() == 3 };
+
+@slots = map { $_->{slot} } live();
+$load = Snorky::Load->new();
+
+$load->subscriber(name => "subscriber $_", worker => $_) for @slots;
+$load->run(sub { $load->ready() });
+$load->publisher(name => "publisher $_", worker => $_, window => 10)
+    for @slots;
+
+$load->run(sub { $load->acked() > 1000 });
+
+for my $round (1 .. 3) {
+    my ($worker) = grep { $_->{slot} == $slots[$round - 1] } live();
+
+    stop_worker($worker->{pid});
+
+    is($load->run(sub { counters()->{waiting} == 2 }), 1,
+        "$round: without it, the others must wait");
+    continue_worker($worker->{pid});
+
+    my $acked = $load->acked();
+    $load->run(sub { $load->acked() > $acked + 1000 });
+}
+
+ok($load->settle(), 'everything is answered in the end');
+is(scalar($load->ends()), 0, 'nobody was closed');
+is(json([ $load->errors() ]), '[]', 'no call failed');
+is($load->complaints(), '', 'one order, no gap, nothing lost');
+is(counters()->{waiting}, 0, 'nobody waits');
+
+$load->finish();
+
+
+# --- helpers ----------------------------------------------------------------
+
+sub configure {
+    my ($t, %o) = @_;
+
+    my $text = $conf;
+
+    $text =~ s/%%WORKERS%%/$o{workers}/;
+    $text =~ s/%%ZONE%%/$o{zone}/;
+    $text =~ s/%%TIMEOUT%%/$o{timeout}/;
+
+    $t->write_file_expand('nginx.conf', at_level($t, 'info', $text));
+
+    return;
+}
+
+
+sub live {
+    return grep { $_->{state} eq 'live' } @{ status_json()->{workers} };
+}
+
+
+sub state_of {
+    my ($slot) = @_;
+
+    my ($worker) = grep { $_->{slot} == $slot } @{ status_json()->{workers} };
+
+    return $worker ? $worker->{state} : 'none';
+}
+
+
+sub gauges {
+    my $total = counters();
+
+    return map { $_ => $total->{$_} } qw/ sessions sessions_websocket
+        subscriptions channels waiting /;
+}
+
+
+sub stop_worker {
+    my (@pids) = @_;
+
+    $stopped{$_} = 1 for @pids;
+    kill 'STOP', @pids;
+
+    return;
+}
+
+
+sub continue_worker {
+    my (@pids) = @_;
+
+    kill 'CONT', @pids;
+    delete @stopped{@pids};
+
+    return;
+}
