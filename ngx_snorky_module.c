@@ -52,12 +52,6 @@ static ngx_snorky_service_type_t  *ngx_snorky_service_types[] = {
 };
 
 
-/* keys are compared by a walk over the value, a stack frame for each level */
-
-static ngx_conf_num_bounds_t  ngx_snorky_depth_bounds = {
-    ngx_conf_check_num_bounds, 1, 1024
-};
-
 static ngx_conf_num_bounds_t  ngx_snorky_positive = {
     ngx_conf_check_num_bounds, 1, -1
 };
@@ -176,7 +170,7 @@ static ngx_command_t  ngx_snorky_commands[] = {
       ngx_conf_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_snorky_loc_conf_t, limits.max_depth),
-      &ngx_snorky_depth_bounds },
+      &ngx_snorky_positive },
 
     { ngx_string("snorky_max_subscriptions"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,

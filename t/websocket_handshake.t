@@ -17,7 +17,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(65);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(68);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -180,6 +180,17 @@ for my $method (qw/ POST PUT DELETE /) {
     is($c->status() . ' ' . ($c->header('Allow') // 'none'), '405 GET',
         "$method is refused with 405 and what is allowed");
 }
+
+
+# what follows the head are frames, so there is no room for a body
+
+is(refuse('/ws', headers => [ 'Content-Length: 5' ], tail => 'hello')
+    ->status(), 400, 'a body is refused with 400');
+is(refuse('/ws', headers => [ 'Transfer-Encoding: chunked' ],
+    tail => "0\r\n\r\n")->status(), 400,
+    'a body in chunks is refused with 400');
+is(status('/ws', headers => [ 'Content-Length: 0' ]), 101,
+    'a body of no length is none');
 
 
 # how the bytes come
