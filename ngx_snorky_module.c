@@ -52,16 +52,23 @@ static ngx_snorky_service_type_t  *ngx_snorky_service_types[] = {
 };
 
 
-static ngx_conf_num_bounds_t  ngx_snorky_positive = {
-    ngx_conf_check_num_bounds, 1, -1
+static ngx_conf_post_t  ngx_snorky_number = {
+    ngx_snorky_directive_check_number
 };
+
+
+static ngx_conf_post_t  ngx_snorky_size = {
+    ngx_snorky_directive_check_size
+};
+
 
 static ngx_conf_post_t  ngx_snorky_time = {
     ngx_snorky_directive_check_time
 };
 
-static ngx_conf_post_t  ngx_snorky_size = {
-    ngx_snorky_directive_check_size
+
+static ngx_conf_post_t  ngx_snorky_worker_timeout = {
+    ngx_snorky_directive_check_worker_timeout
 };
 
 
@@ -93,7 +100,7 @@ static ngx_command_t  ngx_snorky_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_snorky_main_conf_t, hub.broker.worker_timeout),
-      &ngx_snorky_time },
+      &ngx_snorky_worker_timeout },
 
     { ngx_string("snorky_drain"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -170,14 +177,14 @@ static ngx_command_t  ngx_snorky_commands[] = {
       ngx_conf_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_snorky_loc_conf_t, limits.max_depth),
-      &ngx_snorky_positive },
+      &ngx_snorky_number },
 
     { ngx_string("snorky_max_subscriptions"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_snorky_loc_conf_t, limits.max_subscriptions),
-      &ngx_snorky_positive },
+      &ngx_snorky_number },
 
     { ngx_string("snorky_max_channel_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,

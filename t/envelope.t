@@ -57,7 +57,7 @@ http {
 
         location /deep {
             snorky_websocket;
-            snorky_max_depth 1024;
+            snorky_max_depth 20000;
         }
 
         location /status {
@@ -197,9 +197,9 @@ is(echoed('[{"a":1}]'), '[{"a":1}]', 'and the next message is heard');
 
 $c = Snorky->connect('/deep');
 
-is(echoed('[' x 1023 . ']' x 1023), '[' x 1023 . ']' x 1023,
-    'where it is limited to 1024, that many may be');
-discarded('where it is limited to 1024, one more', nested('echo', 1024));
+is(echoed('[' x 19999 . ']' x 19999), '[' x 19999 . ']' x 19999,
+    'where it is limited to 20000, that many may be');
+discarded('where it is limited to 20000, one more', nested('echo', 20000));
 
 $c = $other;
 

@@ -18,7 +18,7 @@ use Snorky;
 
 
 my $t = Test::Nginx->new()
-    ->has(qw/ http auth_request mirror rewrite ssi /)->plan(38);
+    ->has(qw/ http auth_request mirror rewrite ssi /)->plan(33);
 
 my $addition = $t->has_module('--with-http_addition_module');
 

@@ -22,7 +22,7 @@ use Snorky;
 
 my $t = Test::Nginx->new()
     ->has(qw/ http access auth_basic auth_request limit_conn limit_req proxy
-              rewrite /)->plan(38);
+              rewrite /)->plan(41);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -113,6 +113,16 @@ http {
 
         location /rewrite {
             rewrite ^ /allow last;
+        }
+
+        location /subrequest {
+            snorky_websocket;
+            auth_request /allow;
+        }
+
+        location /rate {
+            snorky_websocket;
+            limit_rate 100;
         }
 
         location /if {
@@ -277,6 +287,15 @@ is(status('/return'), 410, 'return goes before the handshake');
 is(status('/rewrite'), 101, 'rewrite leads to a WebSocket location');
 is(status('/if?who=nobody') . ' ' . status('/if?who=anna'), '403 101',
     'if may refuse one and let in another');
+
+
+# what does not make sense on a WebSocket does no harm
+
+is(status('/subrequest'), 500, 'a subrequest cannot open a WebSocket');
+
+$c = Snorky->connect('/rate', tail => frame(TEXT, envelope('echo', 'early')));
+is($c->notification(), 'early', 'limit_rate may delay the head of the answer');
+is(talk($c), 'heard', 'and then the connection goes on');
 
 
 # nothing is left

@@ -17,7 +17,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(68);
+my $t = Test::Nginx->new()->has(qw/ http rewrite /)->plan(70);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -49,6 +49,15 @@ http {
 
         location /echo {
             snorky_websocket_echo;
+        }
+
+        location /page {
+            snorky_websocket;
+            error_page 426 = @plain;
+        }
+
+        location @plain {
+            return 200 "plain";
         }
 
         location /status {
@@ -139,6 +148,13 @@ for my $case (
 $c = refuse('/ws', upgrade => undef);
 is(lc($c->header('Upgrade') // ''), 'websocket',
     'a 426 says what to upgrade to');
+
+
+$c = refuse('/page', upgrade => undef);
+is($c->status() . ' ' . $c->response()->{body}, '200 plain',
+    'error_page may answer a plain request');
+is(Snorky->attempt('/page')->status(), 101,
+    'and does not stand in the way of a handshake');
 
 
 # the version

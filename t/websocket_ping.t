@@ -18,7 +18,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(21);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(23);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -62,6 +62,11 @@ http {
             snorky_ping_interval 1h;
         }
 
+        location /never {
+            snorky_websocket;
+            snorky_ping_interval 0;
+        }
+
         location /status {
             snorky_status;
         }
@@ -77,6 +82,7 @@ my ($c, $f, $ping, $start);
 # they run beside the rest
 
 my $rare = Snorky->connect('/rare');
+my $never = Snorky->connect('/never');
 my $deaf = Snorky->connect('/ws');
 my $deaf_since = time();
 my $patient = Snorky->connect('/patient');
@@ -146,6 +152,8 @@ cmp_ok(time() - $start, '>', 1.7,
 cmp_ok(time() - $start, '<', 4, 'and soon');
 
 is($rare->frame_in(0), undef, 'nobody is pinged before the interval');
+is($never->frame_in(0), undef, 'nobody is where the interval is 0');
+ok(!$never->{eof}, 'nor closed');
 
 is(wait_until { counters()->{closed_timeout} >= 2 }, 1,
     'clients that did not answer are counted');

@@ -28,6 +28,8 @@ static char *ngx_snorky_directive_handler(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_handler_pt handler);
 static char *ngx_snorky_directive_registry_name(ngx_conf_t *cf,
     ngx_snorky_loc_conf_t *slcf);
+static char *ngx_snorky_directive_check(ngx_conf_t *cf, ngx_uint_t valid,
+    const char *rule);
 
 
 char *
@@ -436,11 +438,11 @@ ngx_snorky_directive_fault(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_snorky_directive_check_time(ngx_conf_t *cf, void *post, void *data)
+ngx_snorky_directive_check_number(ngx_conf_t *cf, void *post, void *data)
 {
-    ngx_msec_t *msp = data;
+    ngx_int_t *np = data;
 
-    return (*msp > 0) ? NGX_CONF_OK : "must be greater than zero";
+    return ngx_snorky_directive_check(cf, *np > 0, "greater than zero");
 }
 
 
@@ -449,5 +451,43 @@ ngx_snorky_directive_check_size(ngx_conf_t *cf, void *post, void *data)
 {
     size_t *sp = data;
 
-    return (*sp > 0) ? NGX_CONF_OK : "must be greater than zero";
+    return ngx_snorky_directive_check(cf, *sp > 0, "greater than zero");
+}
+
+
+char *
+ngx_snorky_directive_check_time(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *msp = data;
+
+    return ngx_snorky_directive_check(cf, *msp > 0, "greater than zero");
+}
+
+
+char *
+ngx_snorky_directive_check_worker_timeout(ngx_conf_t *cf, void *post,
+    void *data)
+{
+    ngx_msec_t *msp = data;
+
+    return ngx_snorky_directive_check(cf, *msp >= 100, "at least 100ms");
+}
+
+
+static char *
+ngx_snorky_directive_check(ngx_conf_t *cf, ngx_uint_t valid, const char *rule)
+{
+    ngx_str_t  *value;
+
+    if (valid) {
+        return NGX_CONF_OK;
+    }
+
+    value = cf->args->elts;
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\" in \"%V\", it must be %s",
+                       &value[1], &value[0], rule);
+
+    return NGX_CONF_ERROR;
 }

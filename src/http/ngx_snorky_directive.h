@@ -40,9 +40,13 @@ char *ngx_snorky_directive_fault(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 #endif
 
-/* posts that refuse zero */
-char *ngx_snorky_directive_check_time(ngx_conf_t *cf, void *post, void *data);
+/* posts that refuse zero, or too little */
+char *ngx_snorky_directive_check_number(ngx_conf_t *cf, void *post,
+    void *data);
 char *ngx_snorky_directive_check_size(ngx_conf_t *cf, void *post, void *data);
+char *ngx_snorky_directive_check_time(ngx_conf_t *cf, void *post, void *data);
+char *ngx_snorky_directive_check_worker_timeout(ngx_conf_t *cf, void *post,
+    void *data);
 
 
 #endif /* _NGX_SNORKY_DIRECTIVE_H_INCLUDED_ */

@@ -112,8 +112,6 @@ ngx_snorky_handshake_upgrade_required(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_str_set(&r->headers_out.status_line, "426 Upgrade Required");
-
     return NGX_SNORKY_HTTP_UPGRADE_REQUIRED;
 }
 

@@ -409,7 +409,7 @@ ngx_snorky_websocket_timer(ngx_snorky_ws_t *ws)
         return NGX_OK;
     }
 
-    rc = ngx_snorky_ws_out_push(ws, NGX_SNORKY_WS_PING, NULL, 0);
+    rc = ngx_snorky_ws_out_push(ws, NGX_SNORKY_WS_PING, (u_char *) "", 0);
 
     ws->pinged = 1;
 

@@ -100,7 +100,11 @@ ngx_snorky_ws_in_read(ngx_snorky_ws_t *ws)
         }
 
         ws->seen = ngx_current_msec;
-        ws->pinged = 0;
+
+        if (ws->pinged) {
+            ws->pinged = 0;
+            ngx_snorky_ws_set_timer(ws, ws->conf->ping_interval);
+        }
 
         rc = ngx_snorky_ws_in_parse(ws, ws->worker->buffer,
                                         ws->worker->buffer + n);
