@@ -221,7 +221,10 @@ $_->finish() for @clients;
 
 $t->stop();
 
-is(other_alerts($t, qr/exited on signal 9$/), '', 'no other alerts');
+# some may have held the zone's mutex, which nginx frees and tells
+
+is(other_alerts($t, qr/exited on signal 9$|zone "snorky.*was locked by \d+$/),
+    '', 'no other alerts');
 is(scalar(() = $t->read_file('error.log') =~ /exited on signal 9$/mg),
     $kills + 4, 'each was killed by us');
 

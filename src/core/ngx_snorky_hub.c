@@ -149,6 +149,12 @@ ngx_snorky_hub_remove(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s)
     ngx_queue_remove(&s->queue);
 
     hub->stats->sessions--;
+
+    /* the timer would keep a worker that has nothing left to drain */
+
+    if (hub->drain_timer.timer_set && ngx_queue_empty(&hub->sessions)) {
+        ngx_del_timer(&hub->drain_timer);
+    }
 }
 
 

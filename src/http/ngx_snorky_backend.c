@@ -277,6 +277,10 @@ ngx_snorky_backend_read_body(ngx_http_request_t *r, ngx_str_t *body)
         b = cl->buf;
         size = (size_t) ngx_buf_size(b);
 
+        if (size == 0) {
+            continue;
+        }
+
         if (!b->in_file || ngx_buf_in_memory(b)) {
             p = ngx_cpymem(p, b->pos, size);
             continue;
