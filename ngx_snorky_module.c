@@ -230,10 +230,10 @@ static ngx_command_t  ngx_snorky_commands[] = {
 
 #if (NGX_SNORKY_FAULTS)
 
-    /* "snorky_fault PLACE N": die there at the N-th append */
+    /* "snorky_fault PLACE N [stop]": die or stop there at the N-th append */
 
     { ngx_string("snorky_fault"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE23,
       ngx_snorky_directive_fault,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,

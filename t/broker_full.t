@@ -305,7 +305,7 @@ is(wait_until { counters()->{sessions} == $before->{sessions} }, 1,
 
 # new listeners, since it is open what came of those who have left
 
-$_->finish() for $there, $here;
+$_->finish() for $there, $here, $two, $new, $fast, $never;
 $there = listener($still);
 $here = listener($other);
 
@@ -342,7 +342,7 @@ is("$r->{status} $r->{json}{message}{type}", '200 response',
 is(heard($there, $answered), numbers($base + 1 .. $base + $answered),
     'the worker that stood still delivers');
 is($there->close_in(), 1012, 'and then closes');
-$_->{sock}->close() for $one, $there, $here;
+$_->{sock}->close() for $one, $there, $here, $patient;
 
 is(wait_until { !grep { $old{$_} } keys %{ { processes($t) } } }, 1,
     'the old workers end');

@@ -178,6 +178,7 @@ is(join(' ', map { $s->{log}{$_} } qw/ size used position /),
 
 # sessions
 
+my $asked;
 my ($one, $two) = map { $_->{slot} }
     sort { $a->{slot} <=> $b->{slot} } @{ $s->{workers} };
 
@@ -280,12 +281,12 @@ backend_post('/backend', '{"service":"echo","message":1}', key => 'x');
 is(difference(total(), $before, qw/ backend_requests messages_in messages_out
     connections /), '1 2 2 0', 'and those of a backend with the right key');
 
-my $position = status_json()->{log}{position};
+my $position = status()->{log}{position};
 
 $p->rpc('messaging', 'publish', { channel => 'x', message => 'x' x 10000 });
-my $step = status_json()->{log}{position} - $position;
+my $step = status()->{log}{position} - $position;
 ok($step > 10000 && $step < 11000, 'the log goes on by what is published');
-is((wait_until { status_json()->{log}{used} == 0 }), 1, 'and is read by all');
+is((wait_until { status()->{log}{used} == 0 }), 1, 'and is read by all');
 
 
 # how sessions end
@@ -361,13 +362,19 @@ is(difference(total(), $before, qw/ rejected_origin rejected_handshake
 # a worker that stands still, and the log behind it
 
 my ($pid) = map { $_->{pid} } grep { $_->{slot} == $two }
-    @{ status_json()->{workers} };
+    @{ status()->{workers} };
+my $hasty = connect_to_worker($one, '/hasty');
+
+# from now on the first worker is asked: a new connection might be given to
+# the one that is stopped
+
+$asked = ask($one);
 
 $before = total();
 kill 'STOP', $pid;
 
 $p->rpc('messaging', 'publish', { channel => 'b', message => 'x' x 50000 });
-$s = status_json();
+$s = status();
 
 is($s->{log}{used}, worker($two)->{lag}, 'the log is used by who lags behind');
 ok($s->{log}{used} > 50000, 'by as much as it has not read');
@@ -379,8 +386,6 @@ $p->call('messaging', 'publish', { channel => 'b', message => 'x' x 50000 })
 is((wait_until { total()->{waiting} == 1 }), 1,
     'when it is full, who publishes waits');
 
-my $hasty = Snorky->connect('/hasty');
-
 is($hasty->rpc('messaging', 'publish',
     { channel => 'b', message => 'x' x 50000 })->{message}, 'Overloaded',
     'but not for ever');
@@ -389,7 +394,7 @@ is(difference(total(), $before, qw/ waits overloaded /), '2 1',
 
 kill 'CONT', $pid;
 
-is((wait_until { total()->{waiting} == 0 && status_json()->{log}{used} == 0 }),
+is((wait_until { total()->{waiting} == 0 && status()->{log}{used} == 0 }),
     1, 'and then it goes on');
 is(scalar(grep { ($p->reply($_) || {})->{type} eq 'response' }
     $p->{calls} - 29 .. $p->{calls}), 30, 'all are published');
@@ -405,14 +410,14 @@ is((wait_until { total()->{sessions} == 0 }), 1, 'when all have gone');
 is(figures(total(), @gauges), join(' ', (0) x @gauges),
     'all that is counted as being there is nothing');
 
-my $free = status_json()->{zone}{free};
+my $free = status()->{zone}{free};
 
 is($free, $r->{json}{zone}{free}, 'and the zone has as much free as before');
 
 
 # a worker that is given up
 
-wait_until { !grep { $_->{lag} } @{ status_json()->{workers} } };
+wait_until { !grep { $_->{lag} } @{ status()->{workers} } };
 
 $q = connect_to_worker($two, '/ws');
 $e = connect_to_worker($two, '/echo');
@@ -436,6 +441,8 @@ is(figures(total(), @gauges), join(' ', (0) x @gauges),
 
 # a graceful reload
 
+undef $asked;
+
 $p = Snorky->connect('/ws');
 $q = Snorky->connect('/echo');
 
@@ -457,7 +464,7 @@ my $done = wait_until {
     !$q->shift_message() && $q->fill(0);
 
     $now->{closed_restart} - $before->{closed_restart} == 2
-        && !grep { $old{$_->{pid}} } @{ status_json()->{workers} };
+        && !grep { $old{$_->{pid}} } @{ status()->{workers} };
 };
 
 is($done, 1, 'after a reload the old workers and their sessions are gone');
@@ -483,13 +490,38 @@ $p->finish();
 
 # --- helpers ----------------------------------------------------------------
 
-sub total { return counters() }
+# the status, from the worker that is asked, or any
+
+sub status {
+    return status_json() unless $asked;
+
+    my $answer = $asked->request('GET', '/status');
+
+    return $answer->{json} || die "no status\n";
+}
+
+
+sub total { return status()->{total} }
+
+
+# a connection to that worker which is kept
+
+sub ask {
+    my ($slot) = @_;
+
+    return wait_until {
+        my $h = Snorky->dial();
+        my $answer = $h->request('GET', '/status');
+
+        $answer && $answer->{headers}{'x-worker'} == $slot && $h;
+    } || die "no connection to worker $slot\n";
+}
 
 
 sub worker {
     my ($slot) = @_;
 
-    my ($worker) = grep { $_->{slot} == $slot } @{ status_json()->{workers} };
+    my ($worker) = grep { $_->{slot} == $slot } @{ status()->{workers} };
 
     return $worker || die "no worker in slot $slot\n";
 }

@@ -23,7 +23,7 @@ my @valid = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013,
 my @invalid = (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999,
                5000, 65535);
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(40 + @valid + @invalid);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(42 + @valid + @invalid);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -146,11 +146,21 @@ while (time() - $start < 4 && $c->send(frame(PING, ''))) {
 ok($c->{why} =~ /eof|reset/, 'and though the client goes on sending');
 
 
+# ... or has sent more already, which is not to reset the connection: that
+# could take the close frame from it
+
+$c = Snorky->connect('/ws');
+$c->send(frame(CONT, ''), frame(BINARY, 'x' x 60000) x 20);
+is($c->close_in(), 1002, 'a client that has sent more gets the close frame');
+$c->gone();
+is($c->{why}, 'eof', 'and a regular end');
+
+
 # the server closes: a reload
 
 my $answering = Snorky->connect('/ws');
 my $silent = Snorky->connect('/ws');
-my $late = Snorky->connect('/ws');
+my $late = Snorky->connect('/echo');
 
 $silent->{mute} = $late->{mute} = 1;
 

@@ -17,7 +17,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(27);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(28);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -36,6 +36,7 @@ http {
 
     server {
         listen       127.0.0.1:8080;
+        listen       127.0.0.1:8081 sndbuf=16k;
         server_name  localhost;
 
         location /echo {
@@ -141,6 +142,14 @@ ok($m && $m->{data} eq $mega, 'a message of 1m in fragments comes back');
 $c->send(map { frame(TEXT, $mega) } 1 .. 8);
 is(scalar(grep { ($c->text_in() // '') eq $mega } 1 .. 8), 8,
     'eight large messages in a row come back');
+
+# ... written in many parts, since the socket takes little at a time
+
+my $narrow = Snorky->connect('/big', port => port(8081), rcvbuf => 8192);
+$narrow->send(map { frame(BINARY, $mega) } 1 .. 4);
+is(scalar(grep { ($narrow->text_in() // '') eq $mega } 1 .. 4), 4,
+    'large messages pass through a small socket');
+undef $narrow;
 
 $c->send(frame(BINARY, '', claim => 4 * 2 ** 20 + 1));
 is($c->close_in(), 1009, 'one byte more than the limit is refused');

@@ -18,7 +18,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(23);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(25);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -50,6 +50,11 @@ http {
 
         location /echo {
             snorky_websocket_echo;
+        }
+
+        location /often {
+            snorky_websocket;
+            snorky_ping_timeout 5s;
         }
 
         location /patient {
@@ -107,6 +112,16 @@ $ping = $c->frame_in(3);
 is($ping && $ping->{op}, PING, 'a client that answers is pinged again');
 cmp_ok(time() - $start, '>', 0.7, 'after another interval');
 $c->pong($ping->{data});
+
+
+$c = Snorky->connect('/often');
+$c->frame_in(3);
+$c->pong('');
+$start = time();
+$ping = $c->frame_in(3);
+is($ping && $ping->{op}, PING,
+    'pings come in their interval, also where the timeout is longer');
+cmp_ok(time() - $start, '>', 0.7, 'and not before');
 
 
 # one that talks is not pinged, and stays

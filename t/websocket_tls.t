@@ -18,7 +18,7 @@ use Snorky;
 
 
 my $t = Test::Nginx->new()->has(qw/ http http_ssl realip socket_ssl /)
-    ->has_daemon('openssl')->plan(31);
+    ->has_daemon('openssl')->plan(32);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -50,6 +50,7 @@ http {
 
     server {
         listen       127.0.0.1:8443 ssl;
+        listen       127.0.0.1:8445 ssl sndbuf=16k;
         listen       127.0.0.1:8444 ssl proxy_protocol;
         listen       127.0.0.1:8081 proxy_protocol;
         listen       127.0.0.1:8080;
@@ -146,12 +147,33 @@ is($c->text_in(), 'last of a record', 'the last one without delay');
 
 # one that reads late, so that the server's writes block within a record
 
-my $slow = Snorky->connect('/echo', ssl => 1, rcvbuf => 8192);
+my @narrow = (ssl => 1, port => port(8445), rcvbuf => 8192);
+
+my $slow = Snorky->connect('/echo', @narrow);
 $slow->{deaf} = 1;
 $slow->send(frame(TEXT, substr $big, 0, 400000)) for 1 .. 10;
 is(scalar(grep { ($slow->text_in() // '') eq substr $big, 0, 400000 }
     1 .. 10), 10, 'a client over TLS may read late');
 is($slow->finish(), 1000, 'and close then');
+
+# ... and with any part of a message left within OpenSSL
+
+my @late = map { [ $_, 0 ] } 1 .. 20;
+
+for my $case (@late) {
+    my $client = Snorky->connect('/ws', @narrow);
+
+    $client->rpc('messaging', 'subscribe', { channel => 'late' });
+    $plain->rpc('messaging', 'publish',
+        { channel => 'late', message => substr $big, 0, 10000 })
+        for 1 .. $case->[0];
+
+    $case->[1]++ while $case->[1] < $case->[0] && $client->notification(3);
+    $client->finish();
+}
+
+is(join(' ', map { $_->[1] } @late), join(' ', map { $_->[0] } @late),
+    'and gets the last message whatever their number is');
 
 $c = Snorky->connect('/ws', ssl => 1);
 $c->send(frame(CONT, ''));

@@ -53,8 +53,9 @@ typedef struct {
     ngx_shm_zone_t                *shm_zone;
     ngx_msec_t                     worker_timeout;  /* stands still so long */
 #if (NGX_SNORKY_FAULTS)
-    ngx_uint_t                     fault;           /* where to die ... */
+    ngx_uint_t                     fault;           /* where it strikes ... */
     ngx_uint_t                     fault_after;     /* ... at which append */
+    int                            fault_signal;
 #endif
 } ngx_snorky_broker_conf_t;
 
@@ -82,7 +83,8 @@ ngx_uint_t ngx_snorky_broker_ready(ngx_snorky_broker_t *broker);
  * have it, after all that came before.
  *
  *   NGX_OK
- *   NGX_AGAIN     the log is full: room() will tell
+ *   NGX_AGAIN     the log is full, or its mutex is held by a worker that
+ *                 stands still: room() will tell
  *   NGX_DECLINED  larger than the log can take
  *   NGX_ERROR     no seat
  */

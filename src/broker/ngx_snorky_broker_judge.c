@@ -10,6 +10,7 @@
 #include "ngx_snorky_broker_shm.h"
 
 
+static void ngx_snorky_broker_judge_holder(ngx_snorky_broker_t *broker);
 static void ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
     ngx_snorky_slot_t *slot);
 
@@ -27,10 +28,62 @@ ngx_snorky_broker_judge_others(ngx_snorky_broker_t *broker)
 
     zone = broker->zone;
 
+    ngx_snorky_broker_judge_holder(broker);
+
     for (i = 0; i < zone->nslots; i++) {
         if (&zone->slots[i] != broker->slot) {
             ngx_snorky_broker_judge_slot(broker, &zone->slots[i]);
         }
+    }
+}
+
+
+/*
+ * A worker that stands still inside the critical section can't be passed by:
+ * when it woke, it would write where others have written.  So it is killed,
+ * and the master frees its mutex.  That of a retired zone is nobody's but
+ * ours to free.
+ */
+
+static void
+ngx_snorky_broker_judge_holder(ngx_snorky_broker_t *broker)
+{
+    ngx_pid_t  holder;
+
+    if (!broker->blocked) {
+        return;
+    }
+
+    if (ngx_snorky_broker_lock(broker)) {
+        ngx_snorky_zone_unlock(broker->zone);
+        return;
+    }
+
+    holder = ngx_snorky_zone_holder(broker->zone);
+
+    if (holder == 0 || holder != broker->holder) {
+        broker->holder = holder;
+        broker->holder_since = ngx_current_msec;
+        return;
+    }
+
+    if (kill(holder, 0) == -1 && ngx_errno == NGX_ESRCH) {
+        (void) ngx_shmtx_force_unlock(&broker->zone->pool->mutex, holder);
+        return;
+    }
+
+    if (ngx_current_msec - broker->holder_since > broker->worker_timeout) {
+
+        ngx_log_error(NGX_LOG_CRIT, broker->log, 0,
+                      "worker %P stands still inside of the zone's critical "
+                      "section and is killed", holder);
+
+        if (kill(holder, SIGKILL) == -1) {
+            ngx_log_error(NGX_LOG_CRIT, broker->log, ngx_errno,
+                          "kill(%P) failed", holder);
+        }
+
+        broker->holder = 0;
     }
 }
 
@@ -55,7 +108,9 @@ ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
 
     zone = broker->zone;
 
-    ngx_snorky_zone_lock(zone);
+    if (!ngx_snorky_broker_lock(broker)) {
+        return;
+    }
 
     pid = slot->pid;
     silent = (uint64_t) ngx_current_msec - ngx_snorky_load(&slot->beat);

@@ -56,7 +56,7 @@ static ngx_snorky_bell_handlers_t  ngx_snorky_broker_bell_handlers = {
 
 #if (NGX_SNORKY_FAULTS)
 
-/* each place kills once in a zone's life, or no worker would ever get by */
+/* each place strikes once in a zone's life, or no worker would get by */
 
 static void
 ngx_snorky_broker_fault(ngx_snorky_broker_t *broker, ngx_uint_t place)
@@ -74,7 +74,7 @@ ngx_snorky_broker_fault(ngx_snorky_broker_t *broker, ngx_uint_t place)
 
     broker->zone->faults |= bit;
 
-    (void) raise(SIGKILL);
+    (void) raise(broker->fault_signal);
 }
 
 #else
@@ -106,6 +106,7 @@ ngx_snorky_broker_open(ngx_cycle_t *cycle, ngx_snorky_broker_conf_t *conf,
 #if (NGX_SNORKY_FAULTS)
     broker->fault = conf->fault;
     broker->fault_after = conf->fault_after;
+    broker->fault_signal = conf->fault_signal;
 #endif
 
     broker->bell.handlers = &ngx_snorky_broker_bell_handlers;
@@ -132,7 +133,18 @@ ngx_snorky_broker_open(ngx_cycle_t *cycle, ngx_snorky_broker_conf_t *conf,
     broker->period = ngx_min(NGX_SNORKY_BROKER_TICK, conf->worker_timeout / 4);
     broker->ticked = ngx_current_msec;
 
-    ngx_snorky_broker_take_slot(broker);
+    if ((ngx_uint_t) ngx_process_slot < broker->zone->nslots) {
+        broker->seated = 1;
+        broker->stats = &broker->zone->slots[ngx_process_slot].stats;
+
+        ngx_snorky_broker_take_slot(broker);
+
+    } else {
+        ngx_log_error(NGX_LOG_CRIT, broker->log, 0,
+                      "\"snorky_zone\" has places for %ui processes only, "
+                      "process %i can't serve", broker->zone->nslots,
+                      ngx_process_slot);
+    }
 
     /* the first tick comes at once: the channel is open by then */
 
@@ -163,55 +175,73 @@ ngx_snorky_broker_close(ngx_snorky_broker_t *broker)
         return;
     }
 
-    ngx_snorky_zone_lock(broker->zone);
+    /* otherwise the others find out that we are dead */
 
-    if (ngx_snorky_broker_live(broker)) {
-        ngx_snorky_slot_free_locked(broker->slot, &broker->zone->ended);
+    if (ngx_snorky_broker_lock(broker)) {
+
+        if (ngx_snorky_broker_live(broker)) {
+            ngx_snorky_slot_free_locked(broker->slot, &broker->zone->ended);
+        }
+
+        ngx_snorky_zone_unlock(broker->zone);
     }
-
-    ngx_snorky_zone_unlock(broker->zone);
 
     ngx_snorky_broker_wake_give_room(broker);
 
     broker->slot = NULL;
-    broker->stats = &broker->spare;
+}
+
+
+/* having failed once, it does not wait again before it has succeeded */
+
+ngx_uint_t
+ngx_snorky_broker_lock(ngx_snorky_broker_t *broker)
+{
+    broker->blocked = !ngx_snorky_zone_lock(broker->zone, broker->blocked);
+
+    return !broker->blocked;
 }
 
 
 /*
  * The slot's number is this process's place in nginx's table.  If the slot is
  * taken, its owner has been here before and died, or is this very worker,
- * given up by the others.
+ * given up by the others, which counts on what it still has.  When the mutex
+ * can't be had, the worker has no seat, and the tick tries again.
  */
 
 static void
 ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker)
 {
-    ngx_snorky_zone_t  *zone;
-    ngx_snorky_slot_t  *slot;
+    ngx_snorky_zone_t   *zone;
+    ngx_snorky_slot_t   *slot;
+    ngx_snorky_stats_t   stats;
 
     zone = broker->zone;
+    slot = &zone->slots[ngx_process_slot];
+    stats = slot->stats;
 
-    if ((ngx_uint_t) ngx_process_slot >= zone->nslots) {
-        ngx_log_error(NGX_LOG_CRIT, broker->log, 0,
-                      "\"snorky_zone\" has places for %ui processes only, "
-                      "process %i can't serve", zone->nslots,
-                      ngx_process_slot);
+    broker->slot = NULL;
+
+    if (!ngx_snorky_broker_lock(broker)) {
         return;
     }
 
-    slot = &zone->slots[ngx_process_slot];
-
-    ngx_snorky_zone_lock(zone);
-
     ngx_snorky_slot_free_locked(slot, &zone->ended);
 
-    broker->generation = ngx_snorky_slot_take_locked(slot, zone->log.head);
+    if (broker->generation) {
+        broker->generation = ngx_snorky_slot_take_locked(slot, zone->log.head);
+
+        ngx_memcpy(&slot->stats, &stats,
+                   NGX_SNORKY_STATS_GAUGES * sizeof(uint64_t));
+
+    } else {
+        broker->generation = ngx_snorky_slot_take_locked(slot, zone->log.head);
+    }
 
     ngx_snorky_zone_unlock(zone);
 
     broker->slot = slot;
-    broker->stats = &slot->stats;
 
     ngx_snorky_broker_wake_give_room(broker);
 }
@@ -255,29 +285,24 @@ ngx_snorky_broker_live(ngx_snorky_broker_t *broker)
 
 /*
  * The listeners have gone when lost() returns, and with them the interest.
- * What this worker still has, it counts on.  Calls that waited for room try
- * again, from an event of their own: this may run inside of another call.
+ * Calls that waited for room try again, from an event of their own: this may
+ * run inside of another call.
  */
 
 static void
 ngx_snorky_broker_come_back(ngx_snorky_broker_t *broker)
 {
-    ngx_snorky_stats_t  stats;
-
     ngx_log_error(NGX_LOG_ERR, broker->log, 0,
                   "this worker stood still for too long and was given up "
                   "by the others, its sessions are closed");
 
     broker->handlers->lost(broker->data);
 
-    stats = *broker->stats;
-
     ngx_snorky_broker_take_slot(broker);
 
-    ngx_memcpy(broker->stats, &stats,
-               NGX_SNORKY_STATS_GAUGES * sizeof(uint64_t));
-
-    ngx_snorky_broker_wake_want_room(broker);
+    if (broker->slot) {
+        ngx_snorky_broker_wake_want_room(broker);
+    }
 }
 
 
@@ -310,6 +335,11 @@ ngx_snorky_broker_publish(ngx_snorky_broker_t *broker, uint64_t hash,
         /* it may be this very worker that has not read */
 
         ngx_snorky_broker_drain(broker);
+
+        if (broker->slot == NULL) {
+            return NGX_ERROR;
+        }
+
         ngx_snorky_broker_wake_want_room(broker);
 
         rc = ngx_snorky_broker_append(broker, hash, name, parts, n, text);
@@ -343,7 +373,9 @@ ngx_snorky_broker_append(ngx_snorky_broker_t *broker, uint64_t hash,
     broker->appends++;
 #endif
 
-    ngx_snorky_zone_lock(zone);
+    if (!ngx_snorky_broker_lock(broker)) {
+        return NGX_AGAIN;
+    }
 
     record = ngx_snorky_broker_reserve_locked(broker, name->len, text);
 
@@ -592,9 +624,15 @@ ngx_snorky_broker_tick_handler(ngx_event_t *ev)
 
     ngx_snorky_broker_drain_some(broker, NGX_SNORKY_BROKER_ROUND);
 
+    if (broker->seated && broker->slot == NULL) {
+        ngx_snorky_broker_take_slot(broker);
+    }
+
     if (broker->slot) {
         ngx_snorky_store(&broker->slot->beat, (uint64_t) ngx_current_msec);
+    }
 
+    if (broker->seated) {
         if (late <= broker->period * 2) {
             ngx_snorky_broker_judge_others(broker);
         }

@@ -20,7 +20,7 @@ struct ngx_snorky_broker_s {
     ngx_snorky_slot_t             *slot;        /* NULL: no seat */
     uint64_t                       generation;
 
-    ngx_snorky_stats_t            *stats;       /* the slot's, or "spare" */
+    ngx_snorky_stats_t            *stats;       /* the slot's, if it has one */
     ngx_snorky_stats_t             spare;
 
     ngx_snorky_bell_t              bell;
@@ -44,14 +44,24 @@ struct ngx_snorky_broker_s {
 #if (NGX_SNORKY_FAULTS)
     ngx_uint_t                     fault;
     ngx_uint_t                     fault_after;
+    int                            fault_signal;
     ngx_uint_t                     appends;
 #endif
 
+    /* who has the zone's mutex, while it can't be had, and since when */
+    ngx_pid_t                      holder;
+    ngx_msec_t                     holder_since;
+
+    unsigned                       seated:1;    /* the zone has its place */
+    unsigned                       blocked:1;   /* it could not be had */
     unsigned                       draining:1;
     unsigned                       asked_to_quit:1;
     unsigned                       asked_at_once:1;
 };
 
+
+/* the zone's mutex; 0: it can't be had now */
+ngx_uint_t ngx_snorky_broker_lock(ngx_snorky_broker_t *broker);
 
 /*
  * This worker's publishers want room: wakes those who hold it up.  The caller

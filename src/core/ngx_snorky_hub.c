@@ -340,8 +340,9 @@ ngx_snorky_hub_quit(void *data, ngx_uint_t at_once)
 
 
 /*
- * Sessions are closed evenly over the time that is left.  The timer is not
- * cancelable: nginx keeps a quitting worker as long as it runs.
+ * Sessions are closed evenly over the time that is left, and have been given
+ * what was published before.  The timer is not cancelable: nginx keeps a
+ * quitting worker as long as it runs.
  */
 
 static void
@@ -356,6 +357,8 @@ ngx_snorky_hub_drain_handler(ngx_event_t *ev)
 
     c = ev->data;
     hub = c->data;
+
+    ngx_snorky_broker_drain(hub->broker);
 
     n = (ngx_uint_t) hub->stats->sessions;
     left = (ngx_msec_int_t) (hub->drain_until - ngx_current_msec);

@@ -430,6 +430,16 @@ ngx_snorky_directive_fault(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     smcf->hub.broker.fault_after = n;
+    smcf->hub.broker.fault_signal = SIGKILL;
+
+    if (cf->args->nelts == 4) {
+
+        if (ngx_strcmp(value[3].data, "stop") != 0) {
+            return "has an invalid signal";
+        }
+
+        smcf->hub.broker.fault_signal = SIGSTOP;
+    }
 
     return NGX_CONF_OK;
 }

@@ -232,10 +232,12 @@ ngx_snorky_status_zone(u_char *p, ngx_snorky_zone_t *zone)
         }
     }
 
-    return ngx_sprintf(p, "\"zone\":{\"size\":%uL,\"free\":%uz},"
+    return ngx_sprintf(p, "\"zone\":{\"size\":%uL,\"free\":%uz,"
+                          "\"locked_by\":%P},"
                           "\"log\":{\"size\":%uL,\"used\":%uL,"
                           "\"position\":%uL},",
                        zone->size, (size_t) zone->pool->pfree * ngx_pagesize,
+                       ngx_snorky_zone_holder(zone),
                        zone->log.size, used, head);
 }
 
@@ -284,16 +286,16 @@ ngx_snorky_status_stats(u_char *p, ngx_snorky_stats_t *stats)
 
 /*
  * Counters never fall when a worker ends: its figures move to "ended" under
- * the mutex.  Gauges are of those who live.
+ * the mutex, if that can be had.  Gauges are of those who live.
  */
 
 static void
 ngx_snorky_status_total(ngx_snorky_zone_t *zone, ngx_snorky_stats_t *total)
 {
-    ngx_uint_t          i;
+    ngx_uint_t          i, locked;
     ngx_snorky_slot_t  *slot;
 
-    ngx_snorky_zone_lock(zone);
+    locked = ngx_snorky_zone_lock(zone, 0);
 
     *total = zone->ended;
 
@@ -306,5 +308,7 @@ ngx_snorky_status_total(ngx_snorky_zone_t *zone, ngx_snorky_stats_t *total)
         }
     }
 
-    ngx_snorky_zone_unlock(zone);
+    if (locked) {
+        ngx_snorky_zone_unlock(zone);
+    }
 }

@@ -507,6 +507,8 @@ ngx_snorky_websocket_end_all(ngx_snorky_worker_t *worker)
     ngx_connection_t  *c;
     ngx_snorky_ws_t   *ws;
 
+    ngx_snorky_broker_drain(worker->hub->broker);
+
     while (!ngx_queue_empty(&worker->websockets)) {
 
         q = ngx_queue_head(&worker->websockets);

@@ -18,6 +18,12 @@
 #define NGX_SNORKY_ZONE_MIN_SLOTS   16
 
 
+/* tries of the mutex: first spinning, then asleep in between */
+#define NGX_SNORKY_ZONE_SPINS       1000
+#define NGX_SNORKY_ZONE_SLEEPS      100
+#define NGX_SNORKY_ZONE_SLEEP       100     /* us */
+
+
 static ngx_int_t ngx_snorky_zone_init(ngx_shm_zone_t *shm_zone, void *data);
 static ngx_int_t ngx_snorky_zone_create(ngx_shm_zone_t *shm_zone,
     ngx_snorky_zone_t **zone);
@@ -166,6 +172,39 @@ ngx_snorky_zone_secret(uint64_t secret[2])
     (void) ngx_close_file(fd);
 
     return (n == (ssize_t) size) ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_uint_t
+ngx_snorky_zone_lock(ngx_snorky_zone_t *zone, ngx_uint_t at_once)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_SNORKY_ZONE_SPINS; i++) {
+
+        if (ngx_shmtx_trylock(&zone->pool->mutex)) {
+            return 1;
+        }
+
+        if (at_once) {
+            return 0;
+        }
+
+        ngx_cpu_pause();
+    }
+
+    /* its holder may wait for the processor that we spin on */
+
+    for (i = 0; i < NGX_SNORKY_ZONE_SLEEPS; i++) {
+
+        if (ngx_shmtx_trylock(&zone->pool->mutex)) {
+            return 1;
+        }
+
+        (void) usleep(NGX_SNORKY_ZONE_SLEEP);
+    }
+
+    return 0;
 }
 
 

@@ -58,8 +58,18 @@ ngx_shm_zone_t *ngx_snorky_zone_add(ngx_conf_t *cf, size_t size,
 /* marks the zones of the cycle before this one that it has not adopted */
 void ngx_snorky_zone_retire_old(ngx_cycle_t *cycle);
 
-#define ngx_snorky_zone_lock(zone)    ngx_shmtx_lock(&(zone)->pool->mutex)
+/*
+ * Takes the mutex, if it can be had within some 10 ms, or with "at_once" if
+ * it is free; a worker must not wait for one that stands still.  1: taken.
+ */
+
+ngx_uint_t ngx_snorky_zone_lock(ngx_snorky_zone_t *zone, ngx_uint_t at_once);
+
 #define ngx_snorky_zone_unlock(zone)  ngx_shmtx_unlock(&(zone)->pool->mutex)
+
+/* the process that has the mutex, 0: none */
+#define ngx_snorky_zone_holder(zone)                                          \
+    (ngx_pid_t) ngx_snorky_load((zone)->pool->mutex.lock)
 
 
 #endif /* _NGX_SNORKY_ZONE_H_INCLUDED_ */

@@ -11,8 +11,8 @@ package Snorky;
 #     $c->response()->{status}, ->{headers}{'x-worker'}, ->{body}
 #
 #   options of both:
-#     host port from rcvbuf ssl prefix timeout    how to connect; prefix is
-#                                                 sent before all, and TLS
+#     host port from ssl prefix rcvbuf sndbuf     how to connect; prefix is sent
+#     timeout                                     before TLS and all else
 #     method http key version upgrade connection  parts of the request; undef
 #     host_header origin protocols headers        leaves one out
 #     tail                                        bytes right behind the head
@@ -65,7 +65,7 @@ use IO::Select ();
 use IO::Socket::INET ();
 use JSON::PP ();
 use MIME::Base64 qw/ encode_base64 /;
-use Socket qw/ SOL_SOCKET SO_ERROR SO_LINGER SO_RCVBUF
+use Socket qw/ SOL_SOCKET SO_ERROR SO_LINGER SO_RCVBUF SO_SNDBUF
                IPPROTO_TCP TCP_NODELAY /;
 use Time::HiRes qw/ sleep time /;
 
@@ -136,6 +136,7 @@ sub dial {
 
     $sock->setsockopt(IPPROTO_TCP, TCP_NODELAY, 1);
     $sock->setsockopt(SOL_SOCKET, SO_RCVBUF, $o{rcvbuf}) if $o{rcvbuf};
+    $sock->setsockopt(SOL_SOCKET, SO_SNDBUF, $o{sndbuf}) if $o{sndbuf};
     $sock->blocking(0);
 
     my $port = $o{port} || port($o{ssl} ? 8443 : 8080);
@@ -267,9 +268,9 @@ sub ready {
 }
 
 
-# Sends all of it.  What the peer sends meanwhile is taken in, so that two
-# sides that both have much to say do not wait for each other; a client that
-# is to be slow has { deaf } set.
+# Sends all of it; if it cannot, how much was taken is in { taken }.  What the
+# peer sends meanwhile is read, so that two sides that both have much to say
+# do not wait for each other; a client that is to be slow has { deaf } set.
 
 sub send {
     my ($self, @parts) = @_;
@@ -294,7 +295,7 @@ sub send {
 
         if ($! != EAGAIN && $! != EWOULDBLOCK) {
             $self->{why} = 'reset';
-            return 0;
+            last;
         }
 
         $self->fill(0) unless $self->{deaf};
@@ -303,11 +304,13 @@ sub send {
 
         if (!$self->ready($mode, $deadline)) {
             $self->{why} = 'timeout';
-            return 0;
+            last;
         }
     }
 
-    return 1;
+    $self->{taken} = $off;
+
+    return $off == length $data ? 1 : 0;
 }
 
 
