@@ -23,7 +23,7 @@ use Snorky::Load;
 my $seed = $ENV{TEST_SNORKY_SEED} || int rand 2 ** 31;
 srand $seed;
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(51)->todo_alerts();
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(59)->todo_alerts();
 
 my $conf = <<'EOC';
 
@@ -96,24 +96,21 @@ for my $slot (@slots) {
 $load->run(sub { $load->acked() > 1000 });
 
 for my $round (1 .. 4) {
-    my ($worker) = grep { $_->{slot} == $slots[rand @slots] } live();
-    redo unless $worker;
-
-    my $slot = $worker->{slot};
-
     $load->run(sub { $load->ready() });
 
-    my @own = grep { $_->{serves} == $slot } @{ $load->{clients} };
-
     my $ends = $load->ends();
+    my $slot = $slots[rand @slots];
+    my @own = grep { $_->{serves} == $slot } @{ $load->{clients} };
+    my $start;
 
-    stop_worker($worker->{pid});
-    my $start = time();
+    my $pid = stand_still($load, $slot, sub {
+        $start //= time();
+        return state_of($slot) eq 'lost';
+    });
 
-    is($load->run(sub { state_of($slot) eq 'lost' }), 1,
-        "$round: a worker that stands still is given up");
-    cmp_ok(time() - $start, '>', 0.7, sprintf 'not before its time (%.1f s)',
-        time() - $start);
+    ok($pid, "$round: a worker that stands still is given up");
+    cmp_ok(time() - $start, '>', 0.7, sprintf
+        "$round: not before its time (%.1f s)", time() - $start);
 
     my $acked = $load->acked();
 
@@ -121,7 +118,7 @@ for my $round (1 .. 4) {
         "$round: the others go on");
     is(scalar($load->ends()), $ends, "$round: nobody is closed meanwhile");
 
-    continue_worker($worker->{pid});
+    continue_worker($pid);
 
     is($load->run(sub { $load->ends() >= $ends + @own }), 1,
         "$round: when it moves again, its clients are closed");
@@ -132,6 +129,7 @@ for my $round (1 .. 4) {
         "$round: it is one of them again");
 }
 
+cmp_ok(counters()->{waits}, '>', 0, 'the others had to wait');
 ok($load->settle(), 'everything is answered');
 is(json([ $load->errors() ]), '[]', 'no call failed');
 is($load->complaints(), '', 'one order, no gap, nothing lost')
@@ -184,29 +182,66 @@ is(wait_until { grep { $_->{slot} == $worker->{slot}
 is($c->close_in() // $c->{why}, $c->{why}, 'its client loses the connection');
 
 
+# --- reloaded while it stood still ------------------------------------------
+
+($worker) = live();
+$c = connect_to_worker($worker->{slot});
+$c->rpc('messaging', 'subscribe', { channel => 'c' });
+
+my %old = map { $_ => 1 } worker_pids($t);
+
+stop_worker($worker->{pid});
+wait_until { state_of($worker->{slot}) eq 'lost' };
+$t->reload();
+
+is(wait_until { scalar(grep { !$old{ $_->{pid} } } live()) == 4 }, 1,
+    'after a reload there are new workers');
+
+my $new = Snorky->connect('/ws');
+$new->rpc('messaging', 'publish', { channel => 'c', message => 'missed' });
+continue_worker($worker->{pid});
+
+is($c->close_in() // $c->{why}, 1012, 'its client is closed with 1012');
+is(json([ $c->notifications() ]), '[]', 'and sees no gap');
+$_->{sock}->close() for $c, $new;
+is(wait_until { !grep { $old{$_} } keys %{ { processes($t) } } }, 1,
+    'it leaves, like the other old ones');
+is(scalar(@{ status_json()->{workers} }), 4, 'its place is free');
+
+@slots = map { $_->{slot} } live();
+
+
 # --- all together -----------------------------------------------------------
 
-# as when the machine is suspended: nobody is to blame
+# as when the machine is suspended: nobody is to blame, also where they wake
+# one after another
 
 @all = map { connect_to_worker($_) } @slots;
 $_->rpc('messaging', 'subscribe', { channel => 'c' }) for @all;
 
-for my $round (1 .. 3) {
+for my $pause (0, 0, 0.2) {
     my @pids = worker_pids($t);
 
     stop_worker(@pids);
     sleep 2.5;
-    continue_worker(@pids);
 
-    # two seconds of judging
+    for my $pid (@pids) {
+        continue_worker($pid);
+        sleep $pause;
+    }
+
+    # time to judge
 
     my $deadline = time() + 2;
     my $lost = 0;
     $lost += grep { $_->{state} eq 'lost' } @{ status_json()->{workers} }
         while time() < $deadline && sleep 0.1;
 
-    is($lost, 0, "$round: all stood still together, none is given up");
+    is($lost, 0, 'all stood still together, none is given up');
 }
+
+unlike($t->read_file('error.log'), qr/stood still for 2\d\d\d ms/,
+    'nor was meanwhile');
 
 $all[$_]->rpc('messaging', 'publish', { channel => 'c', message => $_ })
     for 0 .. 3;
@@ -239,16 +274,14 @@ $load->publisher(name => "publisher $_", worker => $_, window => 10)
 
 $load->run(sub { $load->acked() > 1000 });
 
-for my $round (1 .. 3) {
-    my ($worker) = grep { $_->{slot} == $slots[$round - 1] } live();
+for my $slot (@slots) {
+    my $pid = stand_still($load, $slot, sub { counters()->{waiting} == 2 });
 
-    stop_worker($worker->{pid});
-
-    is($load->run(sub { counters()->{waiting} == 2 }), 1,
-        "$round: without it, the others must wait");
-    continue_worker($worker->{pid});
+    ok($pid, "without worker $slot, the others must wait");
+    continue_worker($pid);
 
     my $acked = $load->acked();
+
     $load->run(sub { $load->acked() > $acked + 1000 });
 }
 
@@ -297,6 +330,27 @@ sub gauges {
 
     return map { $_ => $total->{$_} } qw/ sessions sessions_websocket
         subscriptions channels waiting /;
+}
+
+
+# Stops the worker until the condition holds; its pid then, or nothing.  One
+# that is stopped just when it has the zone's mutex keeps all the others from
+# going on, and from judging it: such a stop does not count.
+
+sub stand_still {
+    my ($load, $slot, $condition) = @_;
+
+    for (1 .. 3) {
+        my ($worker) = grep { $_->{slot} == $slot } live();
+
+        stop_worker($worker->{pid});
+        return $worker->{pid} if $load->run($condition, 12);
+        continue_worker($worker->{pid});
+
+        diag("worker $slot was stopped in vain");
+    }
+
+    return;
 }
 
 

@@ -614,7 +614,7 @@ sub messages {
         my $text = join '', $literals =~ /"((?:[^"\\]|\\.)*)"/g;
 
         $text =~ s/\\"/"/g;
-        $text =~ s/%(?:V|s|u?[iLz])/.../g;
+        $text =~ s/%(?:V|s|P|u?[iLz])/.../g;
 
         # an error of the library for regular expressions
 
