@@ -243,7 +243,8 @@ my ($data, @wanted, @got) = ('');
 for my $n (0 .. 499) {
     my ($service, $text, $result) = @{ $calls[$n % @calls] };
 
-    $data .= frame(TEXT, qq/{"service":"$service","message":$text,"callId":$n}}/);
+    $data .= frame(TEXT,
+        qq/{"service":"$service","message":$text,"callId":$n}}/);
     push @wanted, "$service $n $result";
 }
 

@@ -16,17 +16,27 @@ static void ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
 
 
 /*
- * Who was late itself may not judge: when all stood still (a suspended
- * machine), the first to wake would give up all the others.
+ * Who was late itself may not judge before the others have had their time to
+ * wake, too: when all stood still (a suspended machine), the first to wake
+ * would give up all the others.
  */
 
 void
-ngx_snorky_broker_judge_others(ngx_snorky_broker_t *broker)
+ngx_snorky_broker_judge_others(ngx_snorky_broker_t *broker, ngx_uint_t late)
 {
     ngx_uint_t          i;
     ngx_snorky_zone_t  *zone;
 
     zone = broker->zone;
+
+    if (late) {
+        broker->judges_from = ngx_current_msec + broker->worker_timeout;
+        broker->holder = 0;
+    }
+
+    if ((ngx_msec_int_t) (ngx_current_msec - broker->judges_from) < 0) {
+        return;
+    }
 
     ngx_snorky_broker_judge_holder(broker);
 

@@ -132,6 +132,7 @@ ngx_snorky_broker_open(ngx_cycle_t *cycle, ngx_snorky_broker_conf_t *conf,
 
     broker->period = ngx_min(NGX_SNORKY_BROKER_TICK, conf->worker_timeout / 4);
     broker->ticked = ngx_current_msec;
+    broker->judges_from = ngx_current_msec;
 
     if ((ngx_uint_t) ngx_process_slot < broker->zone->nslots) {
         broker->seated = 1;
@@ -633,9 +634,7 @@ ngx_snorky_broker_tick_handler(ngx_event_t *ev)
     }
 
     if (broker->seated) {
-        if (late <= broker->period * 2) {
-            ngx_snorky_broker_judge_others(broker);
-        }
+        ngx_snorky_broker_judge_others(broker, late > broker->period * 2);
     }
 
     if (ngx_exiting) {

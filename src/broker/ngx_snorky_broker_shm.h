@@ -31,6 +31,7 @@ struct ngx_snorky_broker_s {
 
     ngx_msec_t                     worker_timeout;
     ngx_msec_t                     ticked;
+    ngx_msec_t                     judges_from;
     ngx_msec_t                     period;
 
     ngx_snorky_broker_handlers_t  *handlers;
@@ -77,8 +78,9 @@ void ngx_snorky_broker_wake_give_room(ngx_snorky_broker_t *broker);
 void ngx_snorky_broker_wake_listeners(ngx_snorky_broker_t *broker,
     uint64_t hash);
 
-/* finds the dead and the lost among the other workers */
-void ngx_snorky_broker_judge_others(ngx_snorky_broker_t *broker);
+/* finds the dead and the lost among the other workers, unless "late" itself */
+void ngx_snorky_broker_judge_others(ngx_snorky_broker_t *broker,
+    ngx_uint_t late);
 
 
 #endif /* _NGX_SNORKY_BROKER_SHM_H_INCLUDED_ */
