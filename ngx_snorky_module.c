@@ -449,9 +449,18 @@ ngx_snorky_inherit_handler(ngx_conf_t *cf, ngx_snorky_loc_conf_t *prev,
 static char *
 ngx_snorky_merge_location(ngx_conf_t *cf, ngx_snorky_loc_conf_t *conf)
 {
-    ngx_snorky_main_conf_t  *smcf;
+    ngx_snorky_main_conf_t    *smcf;
+    ngx_http_core_loc_conf_t  *clcf;
 
     smcf = ngx_http_conf_get_module_main_conf(cf, ngx_snorky_module);
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler != conf->handler) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "location \"%V\" has both a snorky handler "
+                      "and another one", &clcf->name);
+        return NGX_CONF_ERROR;
+    }
 
     if (conf->registry_name.len == 0) {
         ngx_str_set(&conf->registry_name, NGX_SNORKY_DEFAULT_REGISTRY);

@@ -2,9 +2,10 @@
 
 # Copyright (C) The ngx_snorky_module authors
 #
-# A worker dies inside the critical section, while it appends to the log and
-# holds the zone's mutex: before the record has its text, before it exists,
-# and after that.  The build for these tests dies there when it is told to.
+# A worker dies, or is stopped, inside the critical section, while it appends
+# to the log and holds the zone's mutex: before the record has its text,
+# before it exists, and after that.  The build for these tests does so when it
+# is told to.
 
 use strict;
 use warnings;
@@ -35,7 +36,7 @@ $ENV{TEST_NGINX_GLOBALS}
 my $seed = $ENV{TEST_SNORKY_SEED} || int rand 2 ** 31;
 srand $seed;
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(3 * 22 + 2)
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(3 * 42 + 2)
     ->todo_alerts();
 
 my $conf = <<'EOC';
@@ -56,6 +57,9 @@ http {
     snorky_zone 256k log=16k;
     snorky_send_buffer 64m;
     snorky_service pubsub messaging;
+
+    snorky_worker_timeout %%TIMEOUT%%;
+    snorky_publish_timeout 60s;
 
     snorky_fault %%FAULT%%;
 
@@ -203,22 +207,125 @@ for my $place (qw/ reserved written committed /) {
 
     $load->finish();
     $t->stop();
+
+
+    # --- stopped there, for longer than it may ------------------------------
+
+    start($t, "$place 3 stop", '1s');
+
+    @listeners = map { client($_) } @slots;
+    $publisher = client($slots[0]);
+    publish($publisher, $_) for 1 .. 2;
+
+    my $pid = pid_of($slots[0]);
+
+    $publisher->call('messaging', 'publish', { channel => 'c', message => 3 });
+    is(locked_by($pid), $pid, "$place stop: the status says who has the lock");
+
+    @others = @listeners[1 .. 3];
+    $start = time();
+
+    is(publish($others[0], 4), 'response',
+        "$place stop: another publishes with success");
+    cmp_ok(time() - $start, '<', 9, sprintf
+        "$place stop: when the lock is free again (%.1f s)", time() - $start);
+    is($publisher->gone(), 1, "$place stop: the worker is killed");
+
+    is(join(', ', map { heard($_, $exists ? 4 : 3) } @others),
+        join(', ', ($exists ? '1 2 3 4' : '1 2 4') x 3),
+        "$place stop: the others have one order");
+    is(locked_by(0), 0, "$place stop: the lock is free");
+
+    is(wait_until { (pid_of($slots[0]) || $pid) != $pid }, 1,
+        "$place stop: another takes its place");
+
+    $next = client($slots[0]);
+    is(publish($next, 5), 'response', "$place stop: and serves");
+    is(join(', ', map { heard($_, 1) } @others, $next), '5, 5, 5, 5',
+        "$place stop: to all");
+
+    $_->finish() for @others, $next;
+    $t->stop();
+
+
+    # --- stopped there, and continued in time -------------------------------
+
+    start($t, "$place 3 stop", '30s');
+
+    @listeners = map { client($_) } @slots;
+    $publisher = client($slots[0]);
+    publish($publisher, $_) for 1 .. 2;
+
+    $pid = pid_of($slots[0]);
+
+    $publisher->call('messaging', 'publish', { channel => 'c', message => 3 });
+    locked_by($pid);
+
+    $listeners[1]->call('messaging', 'publish',
+        { channel => 'c', message => 4 });
+    is(wait_until { counters()->{waiting} == 1 }, 1,
+        "$place stop: another waits for the lock");
+
+    kill 'CONT', $pid;
+
+    is(($publisher->reply(4) || {})->{type}, 'response',
+        "$place stop: its own call succeeds when it is continued");
+    is(($listeners[1]->reply(2) || {})->{type}, 'response',
+        "$place stop: as does the other's");
+    is(join(', ', map { heard($_, 4) } @listeners, $publisher),
+        join(', ', ('1 2 3 4') x 5), "$place stop: all have one order");
+    is(pid_of($slots[0]), $pid, "$place stop: nobody is killed");
+
+    $_->finish() for @listeners, $publisher;
+    $t->stop();
+
+
+    # --- stopped there under load -------------------------------------------
+
+    start($t, "$place $nth stop", '1s');
+
+    $load = Snorky::Load->new(port => $port, cut => 1);
+
+    $load->subscriber(name => "subscriber $_", worker => $_)
+        for @slots, @slots;
+    $load->run(sub { $load->ready() });
+    $load->publisher(name => "publisher $_", worker => $_, window => 8,
+        both => $_ % 2) for @slots, @slots;
+
+    is($load->run(sub { $load->ends() }, 60), 1,
+        "$place $nth stop: a worker is stopped under load and killed");
+
+    $acked = $load->acked();
+
+    ok($load->run(sub { $load->acked() > $acked + 4 * $nth }, 60),
+        "$place stop: all goes on");
+    ok($load->settle(), "$place stop: and everything is answered");
+    is(join(' ', map { $_->{code} } $load->ends()), join(' ', (1006) x 4),
+        "$place stop: only its clients lost their connection");
+    is(json([ $load->errors() ]), '[]', "$place stop: no call failed");
+    is($load->complaints(), '', "$place stop: one order, nothing lost")
+        or diag("TEST_SNORKY_SEED=$seed");
+
+    $load->finish();
+    $t->stop();
 }
 
 # nginx itself writes two alerts for each
 
 is(other_alerts($t, qr/exited on signal 9$|zone "snorky.*was locked by \d+$/),
     '', 'no other alerts');
-is(scalar(() = $t->read_file('error.log') =~ /was locked by \d+$/mg), 6,
+is(scalar(() = $t->read_file('error.log') =~ /was locked by \d+$/mg), 12,
     'each died with the mutex');
 
 
 # --- helpers ----------------------------------------------------------------
 
 sub start {
-    my ($t, $fault) = @_;
+    my ($t, $fault, $timeout) = @_;
 
     (my $text = $conf) =~ s/%%FAULT%%/$fault/;
+    $timeout //= '10s';
+    $text =~ s/%%TIMEOUT%%/$timeout/;
 
     $t->write_file_expand('nginx.conf', at_level($t, 'info', $text));
     $t->run();
@@ -236,6 +343,27 @@ sub client {
     $c->rpc('messaging', 'subscribe', { channel => 'c' });
 
     return $c;
+}
+
+
+sub pid_of {
+    my ($slot) = @_;
+
+    my ($worker) = grep { $_->{slot} == $slot }
+        @{ status_json()->{workers} };
+
+    return $worker ? $worker->{pid} : undef;
+}
+
+
+# who has the zone's mutex, when it is that one or does not come to it
+
+sub locked_by {
+    my ($pid) = @_;
+
+    wait_until { status_json()->{zone}{locked_by} == $pid };
+
+    return status_json()->{zone}{locked_by};
 }
 
 

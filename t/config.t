@@ -19,7 +19,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http access rewrite /)->plan(199);
+my $t = Test::Nginx->new()->has(qw/ http access rewrite /)->plan(200);
 
 
 # what is refused, and that it is told what and why
@@ -118,6 +118,7 @@ refused('location', $_->[0], $_->[1]) for
     [ 'snorky_backend; snorky_backend_key x; snorky_websocket',
       'snorky_websocket' ],
     [ 'proxy_pass http://127.0.0.1; snorky_websocket', 'snorky_websocket' ],
+    [ 'snorky_websocket; proxy_pass http://127.0.0.1', 'both a snorky' ],
     [ 'snorky_websocket_echo x', 'number of arguments' ],
     [ 'snorky_status x', 'number of arguments' ],
     [ 'if ($arg_x) { snorky_websocket; }', 'snorky_websocket' ],

@@ -214,6 +214,7 @@ ngx_snorky_broker_lock(ngx_snorky_broker_t *broker)
 static void
 ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker)
 {
+    ngx_uint_t           i;
     ngx_snorky_zone_t   *zone;
     ngx_snorky_slot_t   *slot;
     ngx_snorky_stats_t   stats;
@@ -243,6 +244,12 @@ ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker)
     ngx_snorky_zone_unlock(zone);
 
     broker->slot = slot;
+
+    for (i = 0; i < NGX_SNORKY_INTEREST_BITS; i++) {
+        if (broker->interest[i]) {
+            ngx_snorky_slot_set_interest(slot, i);
+        }
+    }
 
     ngx_snorky_broker_wake_give_room(broker);
 }

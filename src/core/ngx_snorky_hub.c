@@ -335,7 +335,11 @@ ngx_snorky_hub_quit(void *data, ngx_uint_t at_once)
     hub->draining = 1;
     hub->drain_until = ngx_current_msec + (at_once ? 0 : hub->drain);
 
-    ngx_snorky_hub_drain_handler(&hub->drain_timer);
+    /* not from here: no round of the event loop would write what is queued */
+
+    if (!ngx_queue_empty(&hub->sessions)) {
+        ngx_add_timer(&hub->drain_timer, 1);
+    }
 }
 
 

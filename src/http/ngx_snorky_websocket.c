@@ -372,6 +372,8 @@ ngx_snorky_websocket_timer(ngx_snorky_ws_t *ws)
 
         /* the closing handshake takes too long */
 
+        (void) ngx_snorky_output_flush(&ws->output);
+
         return NGX_DONE;
     }
 

@@ -101,7 +101,7 @@ ngx_snorky_ws_in_read(ngx_snorky_ws_t *ws)
 
         ws->seen = ngx_current_msec;
 
-        if (ws->pinged) {
+        if (ws->pinged && ws->state == NGX_SNORKY_WS_OPEN) {
             ws->pinged = 0;
             ngx_snorky_ws_set_timer(ws, ws->conf->ping_interval);
         }
@@ -300,12 +300,25 @@ ngx_snorky_ws_in_control(ngx_snorky_ws_t *ws,
 static ngx_int_t
 ngx_snorky_ws_in_message(ngx_snorky_ws_t *ws, ngx_str_t *text)
 {
+    ngx_int_t  rc;
+
     if (ws->conf->echo) {
         return ngx_snorky_ws_in_echo(ws, text);
     }
 
-    return (ngx_snorky_dispatch(&ws->peer.session, text) == NGX_AGAIN)
-           ? NGX_AGAIN : NGX_OK;
+    rc = ngx_snorky_dispatch(&ws->peer.session, text);
+
+    if (rc == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    if (rc == NGX_ERROR) {
+        ngx_snorky_session_close(&ws->peer.session,
+                                 NGX_SNORKY_WS_INTERNAL_ERROR,
+                                 "out of memory");
+    }
+
+    return NGX_OK;
 }
 
 

@@ -122,7 +122,7 @@ void ngx_snorky_slot_free_locked(ngx_snorky_slot_t *slot,
 void ngx_snorky_stats_add(ngx_snorky_stats_t *sum, ngx_snorky_stats_t *stats,
     ngx_uint_t gauges);
 
-/* for the owner */
+/* for the owner; of a hash, only the place in the filter counts */
 void ngx_snorky_slot_set_interest(ngx_snorky_slot_t *slot, uint64_t hash);
 void ngx_snorky_slot_clear_interest(ngx_snorky_slot_t *slot, uint64_t hash);
 
