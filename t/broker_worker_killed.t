@@ -28,7 +28,7 @@ my $workers = 4;
 # nginx itself writes an alert when a worker is killed: the others are looked
 # for below
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(26)->todo_alerts();
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(30)->todo_alerts();
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -46,6 +46,7 @@ http {
     access_log off;
 
     snorky_zone 1m;
+    snorky_drain 60s;
     snorky_send_buffer 64m;
     snorky_service pubsub messaging;
 
@@ -219,6 +220,45 @@ is(counters()->{sessions}, 4, 'and with no session of old');
 
 $_->finish() for @clients;
 
+
+# --- one that was leaving ---------------------------------------------------
+
+# nginx puts none in its place: the others find out, and take its records
+
+my ($leaving) = @{ live() };
+my %old = map { $_ => 1 } worker_pids($t);
+
+@clients = map { connect_to_worker($leaving->{slot}, '/ws', port => $port) }
+    1 .. 5;
+$_->rpc('messaging', 'subscribe', { channel => 'c' }) for @clients;
+
+$t->reload();
+wait_until { 4 == grep { !$old{ $_->{pid} } } @{ live() } };
+
+my $listener = connect_to_worker([ map { $_->{slot} }
+    grep { !$old{ $_->{pid} } } @{ live() } ], '/ws', port => $port);
+$listener->rpc('messaging', 'subscribe', { channel => 'c' });
+
+$total = counters();
+kill 'KILL', $leaving->{pid};
+
+# more than the log holds
+
+for my $i (1 .. 100) {
+    $listener->rpc('messaging', 'publish', { channel => 'c',
+        message => [ $i, 'x' x 10_000 ] });
+}
+
+is(join(' ', map { $_->{message}[0] } $listener->notifications()),
+    join(' ', 1 .. 100), 'one that was leaving is killed: others go on');
+is(wait_until { !grep { $_->{pid} == $leaving->{pid} } @{ live() } }, 1,
+    'its place is free');
+is(counters()->{subscriptions}, 1, 'its subscriptions are gone');
+cmp_ok(counters()->{connections}, '>=', $total->{connections},
+    'the totals are not');
+
+$listener->finish();
+
 $t->stop();
 
 # some may have held the zone's mutex, which nginx frees and tells
@@ -226,7 +266,7 @@ $t->stop();
 is(other_alerts($t, qr/exited on signal 9$|zone "snorky.*was locked by \d+$/),
     '', 'no other alerts');
 is(scalar(() = $t->read_file('error.log') =~ /exited on signal 9$/mg),
-    $kills + 4, 'each was killed by us');
+    $kills + 5, 'each was killed by us');
 
 
 # --- helpers ----------------------------------------------------------------

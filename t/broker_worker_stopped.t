@@ -23,7 +23,7 @@ use Snorky::Load;
 my $seed = $ENV{TEST_SNORKY_SEED} || int rand 2 ** 31;
 srand $seed;
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(59)->todo_alerts();
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(58)->todo_alerts();
 
 my $conf = <<'EOC';
 

@@ -23,14 +23,14 @@ use Snorky::Load;
 
 my $reloads = 20;
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(40);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(43);
 
 my $conf = <<'EOC';
 
 %%TEST_GLOBALS%%
 
 daemon off;
-worker_processes 4;
+worker_processes %%WORKERS%%;
 %%MAIN%%
 
 events {
@@ -224,6 +224,17 @@ is(reload_to($t, zone => '3m log=1m', drain => '1s'), 1024 * 1024,
     'the same is the same');
 
 
+# --- another number of workers ----------------------------------------------
+
+for my $n (7, 2, 4) {
+    configure($t, zone => '3m', drain => '1s', workers => $n);
+    $t->reload();
+
+    is(wait_until { workers() == $n && keys %{ { processes($t) } } == $n }, 1,
+        "from now on there are $n workers");
+}
+
+
 # --- worker_shutdown_timeout ------------------------------------------------
 
 configure($t, zone => '3m', drain => '60s',
@@ -280,9 +291,11 @@ sub configure {
 
     my $text = $conf;
     my $main = $o{main} // '';
+    my $workers = $o{workers} // 4;
 
     $text =~ s/%%ZONE%%/$o{zone}/;
     $text =~ s/%%DRAIN%%/$o{drain}/;
+    $text =~ s/%%WORKERS%%/$workers/;
     $text =~ s/%%MAIN%%/$main/;
 
     $t->write_file_expand('nginx.conf', at_level($t, 'info', $text));

@@ -130,8 +130,9 @@ my ($c, $m);
 
 # where it comes from
 
-is(publish('/basic', "Authorization: Basic " . encode_base64('anna:secret', '')),
-    'response', 'a user of basic authentication may publish');
+is(publish('/basic',
+    'Authorization: Basic ' . encode_base64('anna:secret', '')), 'response',
+    'a user of basic authentication may publish');
 is(logged($t, '/basic', 1), 'anna', 'and is named in the log');
 
 is(publish('/header', 'X-User: otto'), 'response',

@@ -49,25 +49,20 @@ package Snorky;
 use strict;
 use warnings;
 
-use base qw/ Exporter /;
+use base qw/ Snorky::Connection Exporter /;
 
-our @EXPORT = qw/
+use Snorky::Connection qw/ json decode /;
+use Snorky::Server;
+
+our @EXPORT = (qw/
     TEXT BINARY CONT CLOSE PING PONG
     frame close_payload envelope json decode
-    connect_to_worker gather wait_until
-    get backend_post status_json counters worker_pids processes resident
-    at_level make_certificate other_alerts
-/;
+    connect_to_worker gather
+/, @Snorky::Server::EXPORT);
 
 use Digest::SHA qw/ sha1_base64 /;
-use Errno qw/ EAGAIN EINPROGRESS EINTR ECONNRESET EPIPE EWOULDBLOCK /;
 use IO::Select ();
-use IO::Socket::INET ();
-use JSON::PP ();
-use MIME::Base64 qw/ encode_base64 /;
-use Socket qw/ SOL_SOCKET SO_ERROR SO_LINGER SO_RCVBUF SO_SNDBUF
-               IPPROTO_TCP TCP_NODELAY /;
-use Time::HiRes qw/ sleep time /;
+use Time::HiRes qw/ time /;
 
 use Test::Nginx;
 
@@ -81,11 +76,10 @@ use constant {
 };
 
 
-# seconds; a slow machine, or valgrind, wants more
+# seconds, as in Snorky::Connection
 
-our $TIMEOUT = $ENV{TEST_SNORKY_TIMEOUT} || 10;
-
-my $json = JSON::PP->new()->utf8()->allow_nonref()->canonical();
+our $TIMEOUT;
+*TIMEOUT = \$Snorky::Connection::TIMEOUT;
 
 # its answer stands in RFC 6455, 1.3
 
@@ -115,70 +109,6 @@ sub attempt {
     $c->read_response($o{timeout}, method => $o{method} || 'GET');
 
     return $c;
-}
-
-
-sub dial {
-    my ($class, %o) = @_;
-
-    my $self = bless {
-        in       => '',
-        why      => '',
-        inbox    => [],
-        calls    => 0,
-        received => 0,          # bytes, with the response's head
-        timeout  => $o{timeout} || $TIMEOUT,
-    }, $class;
-
-    my $sock = $self->{sock} = IO::Socket::INET->new(
-        Proto => 'tcp', $o{from} ? (LocalAddr => $o{from}) : ()
-    ) or die "no socket: $@\n";
-
-    $sock->setsockopt(IPPROTO_TCP, TCP_NODELAY, 1);
-    $sock->setsockopt(SOL_SOCKET, SO_RCVBUF, $o{rcvbuf}) if $o{rcvbuf};
-    $sock->setsockopt(SOL_SOCKET, SO_SNDBUF, $o{sndbuf}) if $o{sndbuf};
-    $sock->blocking(0);
-
-    my $port = $o{port} || port($o{ssl} ? 8443 : 8080);
-    my $addr = Socket::pack_sockaddr_in($port,
-        Socket::inet_aton($o{host} || '127.0.0.1'));
-
-    if (!CORE::connect($sock, $addr)) {
-        die "cannot connect to port $port: $!\n" unless $! == EINPROGRESS;
-
-        $self->ready('write', time() + $self->{timeout})
-            or die "cannot connect to port $port: timeout\n";
-
-        my $error = $sock->getsockopt(SOL_SOCKET, SO_ERROR);
-        if ($error) {
-            local $! = $error;
-            die "cannot connect to port $port: $!\n";
-        }
-    }
-
-    $self->send($o{prefix}) if defined $o{prefix};
-    $self->start_tls($o{ssl}) if $o{ssl};
-
-    return $self;
-}
-
-
-sub start_tls {
-    my ($self, $options) = @_;
-
-    require IO::Socket::SSL;
-
-    $self->{sock}->blocking(1);
-
-    IO::Socket::SSL->start_SSL($self->{sock},
-        SSL_verify_mode => 0, Timeout => $self->{timeout},
-        ref $options ? %$options : ())
-        or die "no TLS: ", IO::Socket::SSL::errstr(), "\n";
-
-    $self->{sock}->blocking(0);
-    $self->{tls} = 1;
-
-    return $self;
 }
 
 
@@ -218,157 +148,6 @@ sub accept_key {
     $key = $sample_key unless defined $key;
 
     return sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . '=';
-}
-
-
-sub response {
-    my ($self) = @_;
-
-    return $self->{response};
-}
-
-
-sub status {
-    my ($self) = @_;
-
-    return $self->{response} ? $self->{response}{status} : undef;
-}
-
-
-sub header {
-    my ($self, $name) = @_;
-
-    return $self->{response} ? $self->{response}{headers}{lc $name} : undef;
-}
-
-
-# --- bytes ------------------------------------------------------------------
-
-# waits until the socket can be read or written; false when it is too late
-
-sub ready {
-    my ($self, $mode, $deadline) = @_;
-
-    my $bits = '';
-    vec($bits, fileno $self->{sock}, 1) = 1;
-
-    for (;;) {
-        my $left = $deadline - time();
-        $left = 0 if $left < 0;
-
-        my ($r, $w) = $mode eq 'read' ? ($bits, undef)
-                    : $mode eq 'write' ? (undef, $bits)
-                    : ($bits, $bits);
-
-        my $n = select $r, $w, undef, $left;
-
-        return 1 if $n > 0;
-        return 0 if $n == 0 || $! != EINTR;
-    }
-}
-
-
-# Sends all of it; if it cannot, how much was taken is in { taken }.  What the
-# peer sends meanwhile is read, so that two sides that both have much to say
-# do not wait for each other; a client that is to be slow has { deaf } set.
-
-sub send {
-    my ($self, @parts) = @_;
-
-    local $SIG{PIPE} = 'IGNORE';
-
-    my $deadline = time() + $self->{timeout};
-    my $data = join '', @parts;
-    my $off = 0;
-
-    log_out($data) if $ENV{TEST_NGINX_VERBOSE};
-
-    while ($off < length $data) {
-        my $n = $self->{sock}->syswrite($data, length($data) - $off, $off);
-
-        if (defined $n) {
-            $off += $n;
-            next;
-        }
-
-        next if $! == EINTR;
-
-        if ($! != EAGAIN && $! != EWOULDBLOCK) {
-            $self->{why} = 'reset';
-            last;
-        }
-
-        $self->fill(0) unless $self->{deaf};
-
-        my $mode = $self->{deaf} || $self->{eof} ? 'write' : 'both';
-
-        if (!$self->ready($mode, $deadline)) {
-            $self->{why} = 'timeout';
-            last;
-        }
-    }
-
-    $self->{taken} = $off;
-
-    return $off == length $data ? 1 : 0;
-}
-
-
-# Takes what is there, waiting for the first byte until the deadline.
-
-sub fill {
-    my ($self, $deadline) = @_;
-
-    return 0 if $self->{eof};
-
-    for (;;) {
-        my $n = $self->{sock}->sysread($self->{in}, 65536,
-                                       length $self->{in});
-
-        if ($n) {
-            $self->{received} += $n;
-            return $n;
-        }
-
-        if (defined $n) {
-            $self->{eof} = 1;
-            $self->{why} = 'eof';
-            return 0;
-        }
-
-        next if $! == EINTR;
-
-        if ($! != EAGAIN && $! != EWOULDBLOCK) {
-            $self->{eof} = 1;
-            $self->{why} = 'reset';
-            return 0;
-        }
-
-        if (!$deadline || !$self->ready('read', $deadline)) {
-            $self->{why} = 'timeout';
-            return 0;
-        }
-    }
-}
-
-
-sub deadline {
-    my ($self, $timeout) = @_;
-
-    return time() + (defined $timeout ? $timeout : $self->{timeout});
-}
-
-
-# n bytes, or undef
-
-sub bytes {
-    my ($self, $n, $deadline) = @_;
-
-    while (length $self->{in} < $n) {
-        $self->fill($deadline) or return undef;
-    }
-
-    return substr $self->{in}, 0, $n, '';
 }
 
 
@@ -593,19 +372,6 @@ sub close_in {
 }
 
 
-sub gone {
-    my ($self, $timeout) = @_;
-
-    my $deadline = $self->deadline($timeout);
-
-    while (!$self->{eof}) {
-        $self->fill($deadline) or last;
-    }
-
-    return $self->{eof} ? 1 : 0;
-}
-
-
 sub finish {
     my ($self, $code, $reason) = @_;
 
@@ -621,41 +387,7 @@ sub finish {
 }
 
 
-sub reset {
-    my ($self) = @_;
-
-    my $sock = $self->{sock};
-
-    $sock->setsockopt(SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0);
-    $self->{tls} ? $sock->close(SSL_no_shutdown => 1) : $sock->close();
-
-    return;
-}
-
-
-sub half_close {
-    my ($self) = @_;
-
-    return CORE::shutdown($self->{sock}, 1);
-}
-
-
 # --- the Snorky protocol ----------------------------------------------------
-
-sub json {
-    my ($value) = @_;
-
-    return ref $value eq 'SCALAR' ? $$value : $json->encode($value);
-}
-
-
-sub decode {
-    my ($text) = @_;
-
-    return undef unless defined $text;
-    return scalar eval { $json->decode($text) };
-}
-
 
 sub envelope {
     my ($service, $message) = @_;
@@ -829,283 +561,6 @@ sub connect_to_worker {
     }
 
     die "no connection to worker ", join(' or ', sort keys %want), "\n";
-}
-
-
-# wait_until { condition }, or wait_until(sub { condition }, seconds)
-
-sub wait_until (&;$) {
-    my ($code, $timeout) = @_;
-
-    my $deadline = time() + (defined $timeout ? $timeout : $TIMEOUT);
-
-    for (;;) {
-        my $value = $code->();
-        return $value if $value;
-        return $value if time() > $deadline;
-        sleep 0.02;
-    }
-}
-
-
-# --- HTTP -------------------------------------------------------------------
-
-# Options: headers, body (a list is sent as chunks), http, timeout, key.
-
-sub request {
-    my ($self, $method, $path, %o) = @_;
-
-    my @headers = @{ $o{headers} || [] };
-
-    unshift @headers, 'Host: localhost'
-        unless grep { /^host:/i } @headers;
-    push @headers, map { "X-Backend-Key: $_" } ref $o{key} ? @{ $o{key} }
-        : defined $o{key} ? $o{key} : ();
-
-    my $body = '';
-
-    if (ref $o{body}) {
-        push @headers, 'Transfer-Encoding: chunked';
-        $body = join '', map { sprintf "%x\r\n%s\r\n", length $_, $_ }
-            grep { length } @{ $o{body} };
-        $body .= "0\r\n\r\n";
-
-    } elsif (defined $o{body}) {
-        push @headers, 'Content-Length: ' . length $o{body};
-        $body = $o{body};
-    }
-
-    delete $self->{response};
-
-    my $head = join "\r\n", "$method $path " . ($o{http} || 'HTTP/1.1'),
-        @headers, '', '';
-
-    $self->send($head, $body);
-
-    return $self->read_response($o{timeout}, method => $method);
-}
-
-
-sub read_response {
-    my ($self, $timeout, %o) = @_;
-
-    my $deadline = $self->deadline($timeout);
-
-    while ($self->{in} !~ /\r\n\r\n/) {
-        $self->fill($deadline) or return undef;
-    }
-
-    my ($head, $rest) = split /\r\n\r\n/, $self->{in}, 2;
-    $self->{in} = $rest;
-
-    log_in($head);
-
-    my ($line, @lines) = split /\r\n/, $head;
-    my ($status) = $line =~ m{^HTTP/1\.[01] (\d{3})(?: |$)}
-        or die "not HTTP: $line\n";
-
-    my %headers;
-
-    for my $l (@lines) {
-        my ($name, $value) = $l =~ /^([^:]+):\s*(.*?)\s*$/
-            or die "bad header: $l\n";
-        $name = lc $name;
-        $headers{$name} = defined $headers{$name} ? "$headers{$name}, $value"
-                                                  : $value;
-    }
-
-    my $r = $self->{response} = {
-        line    => $line,
-        status  => $status,
-        headers => \%headers,
-        head    => $head,
-        body    => '',
-    };
-
-    return $r if $status == 101 || $status == 204 || $status == 304
-        || ($o{method} || '') eq 'HEAD';
-
-    if (($headers{'transfer-encoding'} || '') =~ /chunked/i) {
-        $r->{body} = $self->read_chunks($deadline);
-
-    } elsif (defined $headers{'content-length'}) {
-        $r->{body} = $self->bytes($headers{'content-length'}, $deadline);
-
-    } else {
-        1 while $self->fill($deadline);
-        $r->{body} = $self->{in};
-        $self->{in} = '';
-    }
-
-    return undef unless defined $r->{body};
-
-    $r->{json} = decode($r->{body})
-        if ($headers{'content-type'} || '') =~ m{^application/json};
-
-    return $r;
-}
-
-
-sub read_chunks {
-    my ($self, $deadline) = @_;
-
-    my $body = '';
-
-    for (;;) {
-        while ($self->{in} !~ /^[0-9a-f]+[^\n]*\n/i) {
-            $self->fill($deadline) or return undef;
-        }
-
-        $self->{in} =~ s/^([0-9a-f]+)[^\n]*\n//i;
-        my $len = hex $1;
-
-        my $chunk = $self->bytes($len + 2, $deadline);
-        return undef unless defined $chunk;
-        return $body if $len == 0;
-
-        $body .= substr $chunk, 0, $len;
-    }
-}
-
-
-sub get {
-    my ($path, %o) = @_;
-
-    my $h = Snorky->dial(%o);
-
-    return $h->request('GET', $path,
-        headers => [ 'Connection: close', @{ $o{headers} || [] } ]);
-}
-
-
-sub backend_post {
-    my ($path, $body, %o) = @_;
-
-    $body = json($body) if ref $body eq 'HASH';
-
-    my $h = $o{on} || Snorky->dial(%o);
-
-    return $h->request('POST', $path, %o, body => $body);
-}
-
-
-# the decoded status; dies when there is none
-
-sub status_json {
-    my ($path, %o) = @_;
-
-    my $r = get($path || '/status', %o);
-
-    die "no status: ", $r ? $r->{line} : 'no answer', "\n"
-        unless $r && $r->{status} == 200 && ref $r->{json} eq 'HASH';
-
-    return $r->{json};
-}
-
-
-# the figures summed over the workers
-
-sub counters {
-    my ($path, %o) = @_;
-
-    return status_json($path, %o)->{total};
-}
-
-
-# --- processes, configuration -----------------------------------------------
-
-# all children of the master: { pid => title }
-
-sub processes {
-    my ($t) = @_;
-
-    my ($master) = $t->read_file('nginx.pid') =~ /(\d+)/;
-    my %title;
-
-    for my $line (`ps -A -o pid= -o ppid= -o stat= -o args=`) {
-        my ($pid, $ppid, $stat, $args) = split ' ', $line, 4;
-        next unless $ppid == $master && $stat !~ /^Z/;
-        chomp($title{$pid} = $args);
-    }
-
-    return %title;
-}
-
-
-# the workers that take connections
-
-sub worker_pids {
-    my ($t) = @_;
-
-    my %title = processes($t);
-
-    # under valgrind a process cannot change its title
-
-    my @pids = grep { $title{$_} =~ /worker process$/
-                      || $title{$_} =~ /\bvalgrind\b/ } keys %title;
-
-    @pids = sort { $a <=> $b } @pids;
-
-    return @pids;
-}
-
-
-# The resident memory of a process in kilobytes; undef where it says nothing,
-# since what is freed is kept for a while by a sanitizer or by valgrind.
-
-sub resident {
-    my ($t, $pid) = @_;
-
-    return undef if $t->has_module('-fsanitize')
-        || (readlink("/proc/$pid/exe") // '') =~ /valgrind|memcheck/;
-
-    my ($kb) = `ps -o rss= -p $pid` =~ /(\d+)/;
-
-    return $kb;
-}
-
-
-# A configuration with %%TEST_GLOBALS%%, logging at this level and not at
-# "debug", which is slow when there is much to do.
-
-sub at_level {
-    my ($t, $level, $conf) = @_;
-
-    my $globals = $t->test_globals();
-
-    $globals =~ s/^(error_log\s+\S+)\s+debug;/$1 $level;/m
-        or die "no error_log in TEST_GLOBALS\n";
-
-    $conf =~ s/%%TEST_GLOBALS%%/$globals/;
-
-    return $conf;
-}
-
-
-# The alerts of the log but those that the test itself causes, for a file
-# that kills workers and so has todo_alerts().
-
-sub other_alerts {
-    my ($t, $expected) = @_;
-
-    return join "\n", grep { !/$expected/ }
-        $t->read_file('error.log') =~ /^.*\[(?:alert|emerg)\].*$/gm;
-}
-
-
-# NAME.crt and NAME.key in the test's directory
-
-sub make_certificate {
-    my ($t, $name) = @_;
-
-    my $dir = $t->testdir();
-
-    system("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -batch "
-        . "-subj /CN=$name -keyout $dir/$name.key -out $dir/$name.crt "
-        . ">>$dir/openssl.out 2>&1") == 0
-        or die "cannot make a certificate: see $dir/openssl.out\n";
-
-    return;
 }
 
 

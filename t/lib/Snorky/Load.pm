@@ -443,6 +443,8 @@ sub complaints {
 
 
 # Lays the runs over each other; $self->{place} says where each message is.
+# Where nobody was subscribed for a moment, the order begins anew behind what
+# there is: with the run whose first message no other has further in.
 
 sub order {
     my ($self) = @_;
@@ -452,29 +454,34 @@ sub order {
 
     my @order;
     my $place = $self->{place} = {};
-    my $progress = 1;
 
-    while (@runs && $progress) {
+    while (@runs) {
         my @later;
-        $progress = 0;
 
         for my $period (@runs) {
-            my $run = $period->{run};
-
-            if (@order && !defined $place->{$run->[0]}) {
+            if (defined $place->{ $period->{run}[0] }) {
+                $self->lay(\@order, $period);
+            } else {
                 push @later, $period;
-                next;
+            }
+        }
+
+        if (@later == @runs) {
+            my %inside = map { my $run = $_->{run};
+                map { $_ => 1 } @{$run}[1 .. $#$run] } @later;
+
+            my ($next) = grep { !$inside{ $later[$_]{run}[0] } } 0 .. $#later;
+
+            if (!defined $next) {
+                $self->wrong('no run can be the first');
+                last;
             }
 
-            $progress = 1;
-            $self->lay(\@order, $period);
+            $self->lay(\@order, splice @later, $next, 1);
         }
 
         @runs = @later;
     }
-
-    $self->wrong("$_->{name}: its messages from $_->{run}[0] on are no "
-        . 'part of the order') for @runs;
 
     return \@order;
 }
@@ -485,7 +492,7 @@ sub lay {
 
     my $place = $self->{place};
     my $run = $period->{run};
-    my $at = $period->{start} = @$order ? $place->{$run->[0]} : 0;
+    my $at = $period->{start} = $place->{ $run->[0] } // @$order;
 
     for my $id (@$run) {
         if ($at == @$order) {
@@ -523,11 +530,26 @@ sub check_publications {
     }
 
     for my $id (sort { $a <=> $b } keys %{ $self->{acked} }) {
-        $self->wrong("$id was answered, but came to nobody")
-            unless defined $self->{place}{$id};
+        next if defined $self->{place}{$id};
+
+        my ($period) = grep { $self->must_have($_, $id) }
+            @{ $self->{periods} };
+
+        $self->wrong("$period->{name}: has not got $id, nor has another")
+            if $period;
     }
 
     return;
+}
+
+
+# whether the message was sent, and its answer came, within the period
+
+sub must_have {
+    my ($self, $period, $id) = @_;
+
+    return $self->{sent}{$id} > $period->{since}
+        && $self->{acked}{$id} < ($period->{until} // 9 ** 14);
 }
 
 
@@ -568,12 +590,8 @@ sub check_periods {
     # who has seen nothing: was there anything to see?
 
     for my $period (grep { !@{ $_->{run} } } @{ $self->{periods} }) {
-        my $until = $period->{until} // 9 ** 14;
-
-        my ($lost) = grep {
-            $self->{sent}{$_} > $period->{since}
-                && $self->{acked}{$_} < $until
-        } keys %{ $self->{acked} };
+        my ($lost) = grep { $self->must_have($period, $_) }
+            keys %{ $self->{acked} };
 
         $self->wrong("$period->{name}: has not got $lost") if $lost;
     }

@@ -110,6 +110,14 @@ sub new {
 
     weaken($running{0 + $self} = $self);
 
+    # a test that is interrupted stops its nginx; its children just end
+
+    my $pid = $$;
+
+    for my $signal (qw/ HUP INT TERM /) {
+        $SIG{$signal} ||= sub { $pid == $$ ? exit 1 : POSIX::_exit(1) };
+    }
+
     return $self;
 }
 
@@ -250,23 +258,6 @@ sub has_feature {
 }
 
 
-sub has_version {
-    my ($self, $need) = @_;
-
-    my $args = $self->{_configure_args} //= `'$NGINX' -V 2>&1`;
-    my ($version) = $args =~ m{nginx/(\d+(?:\.\d+)*)};
-
-    my @have = split /\./, $version // 0;
-
-    for my $n (split /\./, $need) {
-        my $v = shift @have // 0;
-        return $v > $n ? 1 : 0 if $v != $n;
-    }
-
-    return 1;
-}
-
-
 sub has_daemon {
     my ($self, $daemon) = @_;
 
@@ -342,10 +333,9 @@ sub write_file_expand {
     my ($self, $name, $content) = @_;
 
     my %value = (
-        TEST_GLOBALS        => sub { $self->test_globals() },
-        TEST_GLOBALS_HTTP   => sub { $self->test_globals_http() },
-        TEST_GLOBALS_STREAM => sub { $self->test_globals_stream() },
-        TESTDIR             => sub { $self->{_testdir} },
+        TEST_GLOBALS      => sub { $self->test_globals() },
+        TEST_GLOBALS_HTTP => sub { $self->test_globals_http() },
+        TESTDIR           => sub { $self->{_testdir} },
     );
 
     $content =~ s{%%([A-Z_]+)%%}{
@@ -360,7 +350,7 @@ sub write_file_expand {
 }
 
 
-# The three texts are made once: run() adds its own "pid" and "error_log" on
+# The texts are made once: run() adds its own "pid" and "error_log" on
 # the command line unless the configuration had them from here.
 
 sub test_globals {
@@ -384,13 +374,6 @@ sub test_globals_http {
         (map { "${_}_temp_path $dir/${_}_temp;" }
          grep { $self->has_module($_) } qw/ fastcgi proxy scgi uwsgi /),
         $ENV{TEST_NGINX_GLOBALS_HTTP} || '';
-}
-
-
-sub test_globals_stream {
-    my ($self) = @_;
-
-    return $ENV{TEST_NGINX_GLOBALS_STREAM} || '';
 }
 
 
