@@ -321,7 +321,7 @@ bench_load_report_busy(bench_sample_t *from, bench_sample_t *to)
         (void) printf(",\"server_busy\":null");
     }
 
-    (void) printf(",\"client_busy\":%.4f", 
+    (void) printf(",\"client_busy\":%.4f",
                   (to->count.self - from->count.self) / wall);
 }
 

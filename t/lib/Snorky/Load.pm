@@ -30,9 +30,8 @@ package Snorky::Load;
 # All runs together must fit into one order without gap or double.  What was
 # sent after the answer to "subscribe" had come belongs to the period; and
 # what was answered before "unsubscribe" was sent.  Where the server ends a
-# connection, what was answered two rounds before the close frame was read
-# belongs to the period: each round reads all that has arrived, and a close
-# frame that had been sent before that answer would have been among it.
+# connection, it does so a moment before its close frame arrives, in which
+# others go on: what was answered a second before that belongs to the period.
 
 use strict;
 use warnings;
