@@ -16,6 +16,7 @@ BEGIN { push @INC, "$FindBin::Bin/lib" }
 
 use Test::Nginx;
 use Snorky;
+use Snorky::Stop;
 
 
 my $t = Test::Nginx->new()->has(qw/ http /)->plan(66);
@@ -85,10 +86,6 @@ http {
 
 EOC
 
-my %stopped;
-
-END { kill 'CONT', keys %stopped if %stopped }
-
 my $filler = 'x' x 100;
 
 $t->run();
@@ -108,7 +105,7 @@ my @expected;       # what the listeners are to hear, in this order
 my $one = connect_to_worker($other->{slot});
 my $two = connect_to_worker($other->{slot});
 
-stop_worker($still);
+stop_process($still->{pid});
 my ($answered, @left) = fill($one);
 
 cmp_ok($answered, '>', 20, "the log takes what it can ($answered)");
@@ -149,7 +146,7 @@ is($guest->finish(), 1000, 'and connections closed');
 is(heard($here, $answered), numbers(1 .. $answered),
     'what was answered is delivered, and nothing else');
 
-continue_worker($still);
+continue_process($still->{pid});
 
 is(answers($one, scalar @left), numbers(@left),
     'when there is room, who waited succeeds, in order');
@@ -178,7 +175,7 @@ is(counters()->{overloaded}, 0, 'but not too long');
 my $fast = connect_to_worker($other->{slot}, '/fast');
 my $never = connect_to_worker($other->{slot}, '/never');
 
-stop_worker($still);
+stop_process($still->{pid});
 my $base = $n;
 ($answered, @left) = fill($one);
 
@@ -240,7 +237,7 @@ is(waiting(2), 2, 'another backend has more time');
 is(scalar(heard($here, $answered)), numbers($base + 1 .. $base + $answered),
     'what was refused is not delivered');
 
-continue_worker($still);
+continue_process($still->{pid});
 
 is(answers($one, scalar @left), numbers(@left), 'in the end there is room');
 $r = $patient->read_response();
@@ -258,7 +255,7 @@ is(numbers($base + 1 .. $base + $answered) . ' '
 
 my $before = counters();
 
-stop_worker($still);
+stop_process($still->{pid});
 ($answered, @left) = fill($one);
 heard($here, $answered);
 
@@ -290,7 +287,7 @@ is(wait_until { counters()->{waiting} <= 4 && counters()->{overloaded}
     == $before->{overloaded} + 2 || counters()->{waiting} <= 2 }, 1,
     'their time ends for clients that have left');
 
-continue_worker($still);
+continue_process($still->{pid});
 
 is(answers($one, scalar @left), numbers(@left),
     'who has not left comes through');
@@ -310,7 +307,7 @@ $there = listener($still);
 $here = listener($other);
 
 $base = $n;
-stop_worker($still);
+stop_process($still->{pid});
 ($answered, @left) = fill($one);
 start_post($patient = Snorky->dial(), '/backend', publication(9200));
 is(waiting(2), 2, 'a client and a backend wait');
@@ -332,7 +329,7 @@ is(waiting(2), 2, 'with the new worker, one waits as with the old');
 ok(!(grep { $_->{pid} == $other->{pid} && !$_->{quitting} }
     @{ status_json()->{workers} }), 'which is quitting');
 
-continue_worker($still);
+continue_process($still->{pid});
 
 is(answers($young, 1), 9201, 'the new client comes through');
 $r = $patient->read_response();
@@ -358,13 +355,13 @@ wait_until { @{ status_json()->{workers} } == 2 };
 $here = listener($other);
 $one = connect_to_worker($other->{slot});
 
-stop_worker($still);
+stop_process($still->{pid});
 ($answered) = fill($one);
 start_post($patient = Snorky->dial(), '/backend', publication(9300));
 is(waiting(2), 2, 'a client and a backend wait');
 
 kill 'TERM', $t->master();
-continue_worker($still);
+continue_process($still->{pid});
 
 is($one->close_in(), 1001, 'stop closes a client that waits');
 is($here->close_in(), 1001, 'and those that do not');
@@ -378,37 +375,17 @@ wait_until { @{ status_json()->{workers} } == 2 };
 ($still, $other) = @{ status_json()->{workers} };
 $one = connect_to_worker($other->{slot});
 
-stop_worker($still);
+stop_process($still->{pid});
 ($answered) = fill($one);
 kill 'QUIT', $t->master();
 
 is($one->close_in(), 1012, 'quit closes a client that waits');
 $one->{sock}->close();
-continue_worker($still);
+continue_process($still->{pid});
 is(wait_until { !-e $t->testdir() . '/nginx.pid' }, 1, 'nginx ends');
 
 
 # --- helpers ----------------------------------------------------------------
-
-sub stop_worker {
-    my ($worker) = @_;
-
-    $stopped{ $worker->{pid} } = 1;
-    kill 'STOP', $worker->{pid};
-
-    return;
-}
-
-
-sub continue_worker {
-    my ($worker) = @_;
-
-    kill 'CONT', $worker->{pid};
-    delete $stopped{ $worker->{pid} };
-
-    return;
-}
-
 
 sub listener {
     my ($worker) = @_;

@@ -18,6 +18,7 @@ BEGIN { push @INC, "$FindBin::Bin/lib" }
 use Test::Nginx;
 use Snorky;
 use Snorky::Load;
+use Snorky::Stop;
 
 
 my $seed = $ENV{TEST_SNORKY_SEED} || int rand 2 ** 31;
@@ -65,13 +66,6 @@ http {
 EOC
 
 
-# Whatever goes wrong, nothing is left standing that could not be stopped.
-
-my %stopped;
-
-END { kill 'CONT', keys %stopped if %stopped }
-
-
 # --- given up ---------------------------------------------------------------
 
 configure($t, workers => 4, zone => '256k log=16k', timeout => '1s');
@@ -115,7 +109,7 @@ for my $round (1 .. 4) {
         "$round: the others go on");
     is(scalar($load->ends()), $ends, "$round: nobody is closed meanwhile");
 
-    continue_worker($pid);
+    continue_process($pid);
 
     is($load->run(sub { $load->ends() >= $ends + @own }), 1,
         "$round: when it moves again, its clients are closed");
@@ -166,10 +160,9 @@ $_->finish() for @all;
 my ($worker) = live();
 my $c = connect_to_worker($worker->{slot});
 
-stop_worker($worker->{pid});
+stop_process($worker->{pid});
 wait_until { state_of($worker->{slot}) eq 'lost' };
 kill 'KILL', $worker->{pid};
-delete $stopped{ $worker->{pid} };
 
 is(wait_until { grep { $_->{slot} == $worker->{slot}
     && $_->{pid} != $worker->{pid} } live() }, 1,
@@ -185,7 +178,7 @@ $c->rpc('messaging', 'subscribe', { channel => 'c' });
 
 my %old = map { $_ => 1 } worker_pids($t);
 
-stop_worker($worker->{pid});
+stop_process($worker->{pid});
 wait_until { state_of($worker->{slot}) eq 'lost' };
 $t->reload();
 
@@ -194,7 +187,7 @@ is(wait_until { scalar(grep { !$old{ $_->{pid} } } live()) == 4 }, 1,
 
 my $new = Snorky->connect('/ws');
 $new->rpc('messaging', 'publish', { channel => 'c', message => 'missed' });
-continue_worker($worker->{pid});
+continue_process($worker->{pid});
 
 is($c->close_in() // $c->{why}, 1012, 'its client is closed with 1012');
 is(json([ $c->notifications() ]), '[]', 'and sees no gap');
@@ -218,11 +211,11 @@ for my $pause (0, 0, 0.2, 0.3) {
     my @pids = worker_pids($t);
     my $before = given_up($t);
 
-    stop_worker(@pids);
+    stop_process(@pids);
     sleep 2.5;
 
     for my $pid (@pids) {
-        continue_worker($pid);
+        continue_process($pid);
         sleep $pause;
     }
 
@@ -271,7 +264,7 @@ for my $slot (@slots) {
 
     is($load->run(sub { counters()->{waiting} == 2 }), 1,
         "without worker $slot, the others must wait");
-    continue_worker($pid);
+    continue_process($pid);
 
     my $acked = $load->acked();
 
@@ -356,32 +349,8 @@ sub stop_slot {
     my $pid = $worker->{pid};
 
     for (;;) {
-        stop_worker($pid);
+        stop_process($pid);
         return $pid if status_json()->{zone}{locked_by} != $pid;
-        continue_worker($pid);
+        continue_process($pid);
     }
-}
-
-
-sub stop_worker {
-    my (@pids) = @_;
-
-    $stopped{$_} = 1 for @pids;
-    kill 'STOP', @pids;
-
-    for my $pid (@pids) {
-        wait_until { `ps -o stat= -p $pid` =~ /^T/ };
-    }
-
-    return;
-}
-
-
-sub continue_worker {
-    my (@pids) = @_;
-
-    kill 'CONT', @pids;
-    delete @stopped{@pids};
-
-    return;
 }

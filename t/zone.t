@@ -213,7 +213,8 @@ for my $zone ('64k log=4k', "64k log=${largest}k", '65537 log=4097',
         }
     }
 
-    is(join(' ', grep { defined } @wrong[0 .. 9]), '', "$zone: records of all sizes arrive as they are")
+    is(join(' ', grep { defined } @wrong[0 .. 9]), '',
+        "$zone: records of all sizes arrive as they are")
         or diag("TEST_SNORKY_SEED=$seed");
 
     $_->finish() for $here, $there;
@@ -225,14 +226,16 @@ for my $zone ('64k log=4k', "64k log=${largest}k", '65537 log=4097',
 
 start($t, 20, '64k log=4k', 16);
 
-my $status = status_json();
+# the status of one that has a place
+
+my $status = wait_until { eval { status_json() } };
 
 is(join(' ', map { $_->{slot} } @{ $status->{workers} }),
     join(' ', 0 .. 15), 'a small zone has places for 16 processes');
 
 # sockets are dealt by chance: so often that all twenty have been met
 
-my (%ws, %backend, @clients, $plain);
+my (%ws, %backend, @clients);
 my $deadline = time() + 30;
 
 while (keys %ws < 20 && time() < $deadline) {
@@ -245,9 +248,6 @@ while (keys %ws < 20 && time() < $deadline) {
     if ($c->status() == 101) {
         $c->rpc('messaging', 'subscribe', { channel => 'c' });
         push @clients, $c;
-
-    } else {
-        $plain = $c;
     }
 }
 
@@ -347,7 +347,7 @@ sub start {
     # one that has no seat can't tell
 
     my $live = wait_until {
-        my $s = eval { status_json('/status') };
+        my $s = eval { status_json() };
         return $s && @{ $s->{workers} } == ($seats || $workers);
     };
 

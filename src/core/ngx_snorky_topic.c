@@ -35,6 +35,8 @@ typedef struct {
 
 static ngx_int_t ngx_snorky_topic_name(ngx_snorky_call_t *call,
     ngx_snorky_service_t *service, ngx_snorky_value_t *key);
+static ngx_int_t ngx_snorky_topic_locate(ngx_snorky_call_t *call,
+    ngx_snorky_value_t *key, uint64_t *hash, ngx_snorky_topic_t **topic);
 static ngx_snorky_topic_t *ngx_snorky_topic_create(ngx_snorky_hub_t *hub,
     uint64_t hash);
 static void ngx_snorky_topic_free(ngx_snorky_hub_t *hub,
@@ -100,9 +102,37 @@ ngx_snorky_topic_name(ngx_snorky_call_t *call, ngx_snorky_service_t *service,
 
 
 /*
- * A subscription has its place in the log's order: what was published before
- * it is delivered (to others) first, what comes later is delivered to it.
+ * The topic that a call names, NULL if nobody here is in it.  Joining and
+ * leaving have their place in the log's order: what was published before is
+ * delivered first, to those who were in the topic then.
  */
+
+static ngx_int_t
+ngx_snorky_topic_locate(ngx_snorky_call_t *call, ngx_snorky_value_t *key,
+    uint64_t *hash, ngx_snorky_topic_t **topic)
+{
+    ngx_int_t          rc;
+    ngx_snorky_hub_t  *hub;
+
+    rc = ngx_snorky_topic_name(call, call->service, key);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    hub = call->session->hub;
+
+    ngx_snorky_broker_drain(hub->broker);
+
+    if (call->session->left) {
+        return NGX_DONE;
+    }
+
+    *hash = ngx_snorky_broker_hash(hub->broker, &hub->name);
+    *topic = ngx_snorky_topic_find(hub, *hash, &hub->name);
+
+    return NGX_OK;
+}
+
 
 ngx_int_t
 ngx_snorky_topic_join(ngx_snorky_call_t *call, ngx_snorky_value_t *key)
@@ -117,19 +147,10 @@ ngx_snorky_topic_join(ngx_snorky_call_t *call, ngx_snorky_value_t *key)
     s = call->session;
     hub = s->hub;
 
-    rc = ngx_snorky_topic_name(call, call->service, key);
+    rc = ngx_snorky_topic_locate(call, key, &hash, &topic);
     if (rc != NGX_OK) {
         return rc;
     }
-
-    ngx_snorky_broker_drain(hub->broker);
-
-    if (s->left) {
-        return NGX_DONE;
-    }
-
-    hash = ngx_snorky_broker_hash(hub->broker, &hub->name);
-    topic = ngx_snorky_topic_find(hub, hash, &hub->name);
 
     if (topic && ngx_snorky_topic_subscription(topic, s)) {
         return NGX_DECLINED;
@@ -177,37 +198,24 @@ ngx_snorky_topic_leave(ngx_snorky_call_t *call, ngx_snorky_value_t *key)
 {
     uint64_t                    hash;
     ngx_int_t                   rc;
-    ngx_snorky_hub_t           *hub;
     ngx_snorky_topic_t         *topic;
     ngx_snorky_session_t       *s;
     ngx_snorky_subscription_t  *subscription;
 
     s = call->session;
-    hub = s->hub;
 
-    rc = ngx_snorky_topic_name(call, call->service, key);
+    rc = ngx_snorky_topic_locate(call, key, &hash, &topic);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    /* what has been published up to now is delivered still */
-
-    ngx_snorky_broker_drain(hub->broker);
-
-    hash = ngx_snorky_broker_hash(hub->broker, &hub->name);
-    topic = ngx_snorky_topic_find(hub, hash, &hub->name);
-
-    if (topic == NULL) {
-        return NGX_DECLINED;
-    }
-
-    subscription = ngx_snorky_topic_subscription(topic, s);
+    subscription = topic ? ngx_snorky_topic_subscription(topic, s) : NULL;
 
     if (subscription == NULL) {
         return NGX_DECLINED;
     }
 
-    ngx_snorky_topic_unlink(hub, subscription);
+    ngx_snorky_topic_unlink(s->hub, subscription);
 
     return NGX_OK;
 }

@@ -95,7 +95,6 @@ ngx_snorky_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     pool->data = zone;
-    pool->log_nomem = 0;
 
     shm_zone->data = zone;
 
@@ -113,6 +112,10 @@ ngx_snorky_zone_create(ngx_shm_zone_t *shm_zone, ngx_snorky_zone_t **created)
 
     log_size = (size_t) shm_zone->data;
     pool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+    /* what does not fit is told by us, with the directive's name */
+
+    pool->log_nomem = 0;
 
     zone = ngx_slab_calloc(pool, sizeof(ngx_snorky_zone_t));
     if (zone == NULL) {
