@@ -40,7 +40,7 @@ ngx_snorky_broker_judge_others(ngx_snorky_broker_t *broker, ngx_uint_t late)
 
     ngx_snorky_broker_judge_holder(broker);
 
-    for (i = 0; i < zone->nslots; i++) {
+    for (i = 0; i < zone->top; i++) {
         if (&zone->slots[i] != broker->slot) {
             ngx_snorky_broker_judge_slot(broker, &zone->slots[i]);
         }

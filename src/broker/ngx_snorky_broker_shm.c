@@ -231,6 +231,8 @@ ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker)
 
     ngx_snorky_slot_free_locked(slot, &zone->ended);
 
+    zone->top = ngx_max(zone->top, (ngx_uint_t) ngx_process_slot + 1);
+
     if (broker->generation) {
         broker->generation = ngx_snorky_slot_take_locked(slot, zone->log.head);
 
@@ -447,7 +449,7 @@ ngx_snorky_broker_tail_locked(ngx_snorky_zone_t *zone)
 
     tail = zone->log.head;
 
-    for (i = 0; i < zone->nslots; i++) {
+    for (i = 0; i < zone->top; i++) {
         slot = &zone->slots[i];
 
         if (ngx_snorky_load(&slot->state) != NGX_SNORKY_SLOT_LIVE) {

@@ -38,7 +38,7 @@ ngx_snorky_broker_wake_want_room(ngx_snorky_broker_t *broker)
 
     head = ngx_snorky_load(&zone->log.head);
 
-    for (i = 0; i < zone->nslots; i++) {
+    for (i = 0; i < zone->top; i++) {
         slot = &zone->slots[i];
 
         if (slot != broker->slot
@@ -72,7 +72,7 @@ ngx_snorky_broker_wake_give_room(ngx_snorky_broker_t *broker)
 
     (void) ngx_snorky_swap(&zone->rooms_wanted, 0);
 
-    for (i = 0; i < zone->nslots; i++) {
+    for (i = 0; i < zone->top; i++) {
         slot = &zone->slots[i];
 
         if (slot != broker->slot && ngx_snorky_load(&slot->wants_room)) {
@@ -99,7 +99,7 @@ ngx_snorky_broker_wake_listeners(ngx_snorky_broker_t *broker, uint64_t hash)
     head = ngx_snorky_load(&zone->log.head);
     half = zone->log.size / 2;
 
-    for (i = 0; i < zone->nslots; i++) {
+    for (i = 0; i < zone->top; i++) {
         slot = &zone->slots[i];
 
         if (slot == broker->slot

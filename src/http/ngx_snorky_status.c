@@ -162,7 +162,7 @@ ngx_snorky_status_build(ngx_http_request_t *r, ngx_snorky_zone_t *zone)
 
     len = 2 * NGX_SNORKY_STATUS_LEN;
 
-    for (i = 0; i < zone->nslots; i++) {
+    for (i = 0; i < zone->top; i++) {
         len += (zone->slots[i].state != NGX_SNORKY_SLOT_FREE)
                ? NGX_SNORKY_STATUS_LEN : 0;
     }
@@ -185,7 +185,7 @@ ngx_snorky_status_build(ngx_http_request_t *r, ngx_snorky_zone_t *zone)
     p = ngx_snorky_status_stats(p, &total);
     p = ngx_cpymem(p, "},\"workers\":[", sizeof("},\"workers\":[") - 1);
 
-    for (i = 0, n = 0; i < zone->nslots; i++) {
+    for (i = 0, n = 0; i < zone->top; i++) {
 
         /* a worker may have come since the buffer was measured */
 
@@ -219,7 +219,7 @@ ngx_snorky_status_zone(u_char *p, ngx_snorky_zone_t *zone)
     head = ngx_snorky_load(&zone->log.head);
     used = 0;
 
-    for (i = 0; i < zone->nslots; i++) {
+    for (i = 0; i < zone->top; i++) {
 
         if (ngx_snorky_load(&zone->slots[i].state) != NGX_SNORKY_SLOT_LIVE) {
             continue;
@@ -299,7 +299,7 @@ ngx_snorky_status_total(ngx_snorky_zone_t *zone, ngx_snorky_stats_t *total)
 
     *total = zone->ended;
 
-    for (i = 0; i < zone->nslots; i++) {
+    for (i = 0; i < zone->top; i++) {
         slot = &zone->slots[i];
 
         if (slot->state != NGX_SNORKY_SLOT_FREE) {

@@ -38,6 +38,7 @@ typedef struct {
     uint64_t                  rooms_wanted; /* some slot wants room */
 
     ngx_uint_t                nslots;
+    ngx_uint_t                top;          /* slots from here on never used */
     ngx_snorky_slot_t        *slots;
 
 #if (NGX_SNORKY_FAULTS)
