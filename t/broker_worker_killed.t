@@ -108,14 +108,22 @@ for my $i (1 .. $kills) {
     redo unless $victim;
 
     $killed{ $victim->{pid} } = 1;
-    $victims{$_->{name}}++ for grep { ($_->{serves} // -1) == $victim->{slot} }
+    my @own = grep { ($_->{serves} // -1) == $victim->{slot} }
         @{ $load->{clients} };
+    my $ends = $load->ends();
+
+    $victims{$_->{name}}++ for @own;
 
     my $acked = $load->acked();
     kill 'KILL', $victim->{pid};
 
     $load->run(sub { $load->acked() > $acked + 1000 })
         or push @late, "load after kill $i";
+
+    # all who were on it have noticed, before they count as somebody's again
+
+    $load->run(sub { $load->ends() >= $ends + @own })
+        or push @late, "ends after kill $i";
 
     # its place is taken
 
