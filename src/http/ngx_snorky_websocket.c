@@ -399,7 +399,7 @@ ngx_snorky_websocket_timer(ngx_snorky_ws_t *ws)
                       0, "client did not answer a ping");
 
         ngx_snorky_ws_count(ws,
-                             &ngx_snorky_ws_stats(ws)->closed_timeout);
+                            &ngx_snorky_ws_stats(ws)->closed_timeout);
 
         ngx_snorky_session_close(&ws->peer.session,
                                  NGX_SNORKY_WS_INTERNAL_ERROR, "ping timeout");

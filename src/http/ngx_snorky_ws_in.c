@@ -107,7 +107,7 @@ ngx_snorky_ws_in_read(ngx_snorky_ws_t *ws)
         }
 
         rc = ngx_snorky_ws_in_parse(ws, ws->worker->buffer,
-                                        ws->worker->buffer + n);
+                                    ws->worker->buffer + n);
         if (rc != NGX_OK) {
             return rc;
         }
@@ -139,8 +139,7 @@ ngx_snorky_ws_in_read_unread(ngx_snorky_ws_t *ws)
 
 
 static ngx_int_t
-ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos,
-    u_char *last)
+ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos, u_char *last)
 {
     ngx_int_t              rc;
     ngx_log_t             *log;
@@ -156,8 +155,7 @@ ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos,
                 return NGX_OK;
             }
 
-            return ngx_snorky_ws_in_append(&ws->unread, pos, last - pos,
-                                               log);
+            return ngx_snorky_ws_in_append(&ws->unread, pos, last - pos, log);
         }
 
         rc = ngx_snorky_ws_parse(&ws->parser, &pos, last, &event);
@@ -182,8 +180,7 @@ ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos,
                           &event.data);
 
             ngx_snorky_session_leave(&ws->peer.session);
-            ngx_snorky_ws_out_close(ws, event.code,
-                                            (char *) event.data.data);
+            ngx_snorky_ws_out_close(ws, event.code, (char *) event.data.data);
             ws->state = NGX_SNORKY_WS_ENDING;
             return NGX_OK;
         }
@@ -209,8 +206,7 @@ ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos,
 /* a message in one piece is used where it was read */
 
 static ngx_int_t
-ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws,
-    ngx_snorky_ws_event_t *event)
+ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws, ngx_snorky_ws_event_t *event)
 {
     ngx_int_t   rc;
     ngx_str_t   text;
@@ -273,7 +269,7 @@ ngx_snorky_ws_in_control(ngx_snorky_ws_t *ws,
     case NGX_SNORKY_WS_PING:
         if (ws->state == NGX_SNORKY_WS_OPEN) {
             rc = ngx_snorky_ws_out_push(ws, NGX_SNORKY_WS_PONG,
-                                           event->data.data, event->data.len);
+                                        event->data.data, event->data.len);
         }
 
         break;
@@ -357,11 +353,11 @@ ngx_snorky_ws_in_close(ngx_snorky_ws_t *ws,
             || event->code >= 3000)
         {
             ngx_snorky_ws_count(ws,
-                              &ngx_snorky_ws_stats(ws)->closed_normal);
+                                &ngx_snorky_ws_stats(ws)->closed_normal);
 
         } else {
             ngx_snorky_ws_count(ws,
-                               &ngx_snorky_ws_stats(ws)->closed_other);
+                                &ngx_snorky_ws_stats(ws)->closed_other);
         }
 
         ngx_snorky_ws_out_close(ws, event->code, NULL);
