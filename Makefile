@@ -89,14 +89,17 @@ suite: build build-faults $(NPM)
 # Unit tests and fuzzers take the rooms that need no running nginx, and one
 # file that stands in for what these use of it.
 
-ROOMS = $(wildcard src/base/*.c src/proto/*.c) src/shm/ngx_snorky_log.c \
-        t/unit/nginx_shim.c
+ROOMS = $(filter-out src/base/ngx_snorky_time.c, \
+                     $(wildcard src/base/*.c src/proto/*.c)) \
+        src/shm/ngx_snorky_log.c \
+        $(wildcard src/services/ngx_snorky_filter.c \
+                   src/services/ngx_snorky_matcher*.c) t/unit/nginx_shim.c
 UNITS = $(patsubst t/unit/%.c,build/unit/%.t, \
         $(filter-out t/unit/nginx_shim.c,$(wildcard t/unit/*.c)))
 FUZZERS = $(patsubst t/fuzz/%.c,%,$(wildcard t/fuzz/*.c))
 
 INCS = $(addprefix -isystem $(TREE)/,src/core src/event src/os/unix objs) \
-       -Isrc/api -Isrc/base -Isrc/proto -Isrc/shm -It/unit
+       -Isrc/api -Isrc/base -Isrc/proto -Isrc/shm -Isrc/services -It/unit
 
 TEST_CFLAGS = -O1 -g -Wall -Wextra -Wno-unused-parameter -Werror -MMD -MP \
               -fno-omit-frame-pointer -DNGX_SNORKY_UNIT=1 $(INCS)

@@ -11,9 +11,13 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_snorky_chat.h"
 #include "ngx_snorky_conf.h"
+#include "ngx_snorky_cursors.h"
+#include "ngx_snorky_datasync.h"
 #include "ngx_snorky_directive.h"
 #include "ngx_snorky_echo.h"
+#include "ngx_snorky_messaging.h"
 #include "ngx_snorky_peer.h"
 #include "ngx_snorky_pubsub.h"
 #include "ngx_snorky_websocket.h"
@@ -47,27 +51,32 @@ static void ngx_snorky_exit_process(ngx_cycle_t *cycle);
 static ngx_snorky_service_type_t  *ngx_snorky_service_types[] = {
     &ngx_snorky_pubsub,
     &ngx_snorky_pubsub_backend,
+    &ngx_snorky_messaging,
+    &ngx_snorky_chat,
+    &ngx_snorky_cursors,
+    &ngx_snorky_datasync,
+    &ngx_snorky_datasync_backend,
     &ngx_snorky_echo,
     NULL
 };
 
 
-static ngx_conf_post_t  ngx_snorky_number = {
+static ngx_conf_post_t  ngx_snorky_post_number = {
     ngx_snorky_directive_check_number
 };
 
 
-static ngx_conf_post_t  ngx_snorky_size = {
+static ngx_conf_post_t  ngx_snorky_post_size = {
     ngx_snorky_directive_check_size
 };
 
 
-static ngx_conf_post_t  ngx_snorky_time = {
+static ngx_conf_post_t  ngx_snorky_post_time = {
     ngx_snorky_directive_check_time
 };
 
 
-static ngx_conf_post_t  ngx_snorky_worker_timeout = {
+static ngx_conf_post_t  ngx_snorky_post_worker_timeout = {
     ngx_snorky_directive_check_worker_timeout
 };
 
@@ -95,12 +104,19 @@ static ngx_command_t  ngx_snorky_commands[] = {
       0,
       ngx_snorky_service_types },
 
+    { ngx_string("snorky_dealer"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_snorky_directive_dealer,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("snorky_worker_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_snorky_main_conf_t, hub.broker.worker_timeout),
-      &ngx_snorky_worker_timeout },
+      &ngx_snorky_post_worker_timeout },
 
     { ngx_string("snorky_drain"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -170,28 +186,28 @@ static ngx_command_t  ngx_snorky_commands[] = {
       ngx_conf_set_size_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_snorky_loc_conf_t, max_message_size),
-      &ngx_snorky_size },
+      &ngx_snorky_post_size },
 
     { ngx_string("snorky_max_depth"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_snorky_loc_conf_t, limits.max_depth),
-      &ngx_snorky_number },
+      &ngx_snorky_post_number },
 
     { ngx_string("snorky_max_subscriptions"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_snorky_loc_conf_t, limits.max_subscriptions),
-      &ngx_snorky_number },
+      &ngx_snorky_post_number },
 
     { ngx_string("snorky_max_channel_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_snorky_loc_conf_t, limits.max_channel_size),
-      &ngx_snorky_size },
+      &ngx_snorky_post_size },
 
     { ngx_string("snorky_publish_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -205,7 +221,7 @@ static ngx_command_t  ngx_snorky_commands[] = {
       ngx_conf_set_size_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_snorky_loc_conf_t, send_buffer),
-      &ngx_snorky_size },
+      &ngx_snorky_post_size },
 
     { ngx_string("snorky_ping_interval"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -219,14 +235,14 @@ static ngx_command_t  ngx_snorky_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_snorky_loc_conf_t, ping_timeout),
-      &ngx_snorky_time },
+      &ngx_snorky_post_time },
 
     { ngx_string("snorky_close_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_snorky_loc_conf_t, close_timeout),
-      &ngx_snorky_time },
+      &ngx_snorky_post_time },
 
 #if (NGX_SNORKY_FAULTS)
 
@@ -535,6 +551,13 @@ ngx_snorky_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    if (ngx_snorky_service_open_all(&smcf->registries, worker->hub,
+                                    cycle->pool)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     ngx_queue_init(&worker->websockets);
     ngx_snorky_flusher_init(&worker->flusher, cycle->log);
 
@@ -556,6 +579,7 @@ ngx_snorky_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_snorky_websocket_end_all(smcf->worker);
+    ngx_snorky_service_close_all(&smcf->registries);
     ngx_snorky_hub_close(smcf->worker->hub);
 
     smcf->worker = NULL;

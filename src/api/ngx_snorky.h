@@ -32,6 +32,11 @@ typedef struct ngx_snorky_session_s       ngx_snorky_session_t;
 typedef struct ngx_snorky_call_s          ngx_snorky_call_t;
 typedef struct ngx_snorky_command_s       ngx_snorky_command_t;
 typedef struct ngx_snorky_option_s        ngx_snorky_option_t;
+typedef struct ngx_snorky_hold_s          ngx_snorky_hold_t;
+typedef struct ngx_snorky_change_s        ngx_snorky_change_t;
+typedef struct ngx_snorky_feed_s          ngx_snorky_feed_t;
+typedef struct ngx_snorky_notice_s        ngx_snorky_notice_t;
+typedef struct ngx_snorky_json_s          ngx_snorky_json_t;
 
 
 typedef enum {
@@ -97,6 +102,14 @@ struct ngx_snorky_option_s {
 char *ngx_snorky_option_enum(ngx_conf_t *cf, ngx_snorky_service_t *service,
     ngx_snorky_option_t *option, ngx_str_t *value);
 
+/* to an ngx_uint_t, a size_t, an ngx_msec_t; greater than zero */
+char *ngx_snorky_option_number(ngx_conf_t *cf, ngx_snorky_service_t *service,
+    ngx_snorky_option_t *option, ngx_str_t *value);
+char *ngx_snorky_option_size(ngx_conf_t *cf, ngx_snorky_service_t *service,
+    ngx_snorky_option_t *option, ngx_str_t *value);
+char *ngx_snorky_option_msec(ngx_conf_t *cf, ngx_snorky_service_t *service,
+    ngx_snorky_option_t *option, ngx_str_t *value);
+
 /* to an ngx_snorky_service_t *, known when init() runs; post is the type */
 char *ngx_snorky_option_service(ngx_conf_t *cf, ngx_snorky_service_t *service,
     ngx_snorky_option_t *option, ngx_str_t *value);
@@ -125,10 +138,46 @@ struct ngx_snorky_service_type_s {
      */
     char                   *(*init)(ngx_conf_t *cf,
                                     ngx_snorky_service_t *service);
+
+    /*
+     * "snorky_dealer SERVICE NAME ..." names this service: the arguments
+     * behind SERVICE, before init() runs.  NGX_CONF_OK or a text.
+     */
+    char                   *(*dealer)(ngx_conf_t *cf,
+                                      ngx_snorky_service_t *service,
+                                      ngx_str_t *args, ngx_uint_t n);
+
+    /*
+     * A worker begins and ends; state_size bytes were zeroed before.  open()
+     * returns NGX_OK, or NGX_ERROR: the worker does not start.
+     */
+    size_t                    state_size;
+    ngx_int_t               (*open)(ngx_snorky_service_t *service);
+    void                    (*close)(ngx_snorky_service_t *service);
+
+    /*
+     * A text of a feed that this service has opened in this worker.  NGX_OK,
+     * or NGX_ERROR: it is lost here, so that all sessions of the worker are
+     * closed, rather than have a gap that they do not know of.
+     */
+    ngx_int_t               (*heard)(ngx_snorky_service_t *service,
+                                     void *data, ngx_str_t *text);
+
+    /* a hold has ended, released or with its session; it is freed next */
+    void                    (*released)(ngx_snorky_service_t *service,
+                                        ngx_snorky_hold_t *hold);
 };
 
 /* the service's configuration, conf_size bytes */
 void *ngx_snorky_service_conf(ngx_snorky_service_t *service);
+
+/* what it keeps in this worker, state_size bytes */
+void *ngx_snorky_service_state(ngx_snorky_service_t *service);
+
+/* the worker's parser, which the core uses as well between two calls of it */
+ngx_snorky_json_t *ngx_snorky_service_json(ngx_snorky_service_t *service);
+
+ngx_log_t *ngx_snorky_service_log(ngx_snorky_service_t *service);
 
 
 /* The call that a command's function was given. */
@@ -140,7 +189,22 @@ ngx_snorky_session_t *ngx_snorky_call_session(ngx_snorky_call_t *call);
 ngx_snorky_value_t *ngx_snorky_call_param(ngx_snorky_call_t *call,
     ngx_uint_t n);
 
-/* answer the call; data is JSON, text is ASCII without quotes; NGX_DONE */
+/*
+ * The canonical key of a parameter (see ngx_snorky_json_key() below), in the
+ * call's pool.  NGX_OK, NGX_DONE (answered: it is too long), NGX_ERROR.
+ */
+
+ngx_int_t ngx_snorky_call_key(ngx_snorky_call_t *call,
+    ngx_snorky_value_t *param, ngx_str_t *key);
+
+/* for what is built while the call runs; emptied when it has been handled */
+ngx_pool_t *ngx_snorky_call_pool(ngx_snorky_call_t *call);
+
+/*
+ * Answer the call: data is JSON, text is what stands between the quotes of a
+ * JSON string.  NGX_DONE.
+ */
+
 ngx_int_t ngx_snorky_call_reply(ngx_snorky_call_t *call, ngx_str_t *data);
 ngx_int_t ngx_snorky_call_error(ngx_snorky_call_t *call, const char *text);
 
@@ -162,6 +226,19 @@ ngx_int_t ngx_snorky_session_notify(ngx_snorky_session_t *s,
 
 
 /*
+ * A message for several clients: {service, message} with the concatenation
+ * of n parts as its content, built once.  NULL: no memory.  Sending it never
+ * fails; a client that does not read is closed by the core.
+ */
+
+ngx_snorky_notice_t *ngx_snorky_notice_create(ngx_snorky_service_t *service,
+    ngx_str_t *parts, ngx_uint_t n);
+void ngx_snorky_notice_send(ngx_snorky_notice_t *notice,
+    ngx_snorky_session_t *s);
+void ngx_snorky_notice_free(ngx_snorky_notice_t *notice);
+
+
+/*
  * Topics: the clients of one service, on all workers, that share a key.  A
  * key is any JSON value and is compared by value.  Disconnection leaves all.
  *
@@ -170,18 +247,273 @@ ngx_int_t ngx_snorky_session_notify(ngx_snorky_session_t *s,
  *
  *   join      NGX_OK, NGX_DECLINED when the caller is in the topic already
  *   leave     NGX_OK, NGX_DECLINED when it is not
- *   publish   NGX_OK when every client in the topic of "service" will get
- *             the content, which is the concatenation of n parts; those on
- *             this worker have it already.  NGX_AGAIN as above.
+ *   joined    likewise, and nothing is changed
+ *   publish   NGX_OK when every client in the topic will get the content;
+ *             those on this worker have it already.  NGX_AGAIN as above.
  */
+
+typedef struct {
+    ngx_snorky_service_t     *service;  /* whose topic; NULL: the call's */
+    ngx_snorky_value_t       *key;
+    ngx_str_t                *parts;    /* their concatenation is sent */
+    ngx_uint_t                n;
+    ngx_str_t                *identity; /* only to its clients; NULL: to all */
+    unsigned                  others:1; /* not to the caller */
+    unsigned                  first:1;  /* only if the change's hold is ... */
+    unsigned                  last:1;   /* ... the record's first (last) one */
+} ngx_snorky_publication_t;
 
 ngx_int_t ngx_snorky_topic_join(ngx_snorky_call_t *call,
     ngx_snorky_value_t *key);
 ngx_int_t ngx_snorky_topic_leave(ngx_snorky_call_t *call,
     ngx_snorky_value_t *key);
+ngx_int_t ngx_snorky_topic_joined(ngx_snorky_call_t *call,
+    ngx_snorky_value_t *key);
 ngx_int_t ngx_snorky_topic_publish(ngx_snorky_call_t *call,
-    ngx_snorky_service_t *service, ngx_snorky_value_t *key,
-    ngx_str_t *parts, ngx_uint_t n);
+    ngx_snorky_publication_t *publication);
+
+
+/*
+ * Records: facts on which all workers agree.  A record has a key that is
+ * unique in its set, and a value.  It is held by clients, by one or, if it is
+ * shared, by many, and vanishes with the last hold: when it is released, when
+ * the client has gone, or when its worker has died.
+ *
+ * What was not released says farewell to the topic of the set's key: the
+ * content farewell[0] or, if there is a farewell[1], that, the time, and this.
+ */
+
+typedef struct {
+    ngx_snorky_value_t       *set;      /* NULL: the service's only one */
+    ngx_str_t                 key;      /* any bytes */
+    ngx_str_t                 value;
+    ngx_str_t                 farewell[2];
+    ngx_str_t                 label;    /* by which the client finds its hold */
+    size_t                    data_size;
+    unsigned                  shared:1;
+} ngx_snorky_record_t;
+
+/*
+ * A client's hold: what it keeps of a record in this worker.  "data" has
+ * data_size bytes, zero at first.  find() and the walk return NULL for none.
+ */
+
+ngx_snorky_hold_t *ngx_snorky_hold_find(ngx_snorky_session_t *s,
+    ngx_snorky_service_t *service, ngx_str_t *label);
+ngx_snorky_hold_t *ngx_snorky_hold_first(ngx_snorky_session_t *s,
+    ngx_snorky_service_t *service);
+ngx_snorky_hold_t *ngx_snorky_hold_next(ngx_snorky_hold_t *hold);
+ngx_snorky_session_t *ngx_snorky_hold_session(ngx_snorky_hold_t *hold);
+void *ngx_snorky_hold_data(ngx_snorky_hold_t *hold);
+
+
+/*
+ * A change of the shared facts together with what is published of it: the
+ * steps are gathered, and committed at once, all or none, in their order.
+ * The order of changes is the order of what is published, on all workers.
+ *
+ * A call makes one change at a time.  Steps return nothing: what is wrong with
+ * one is told by commit().  Texts must live until then; keys are copied.
+ *
+ *   join, leave   the caller is in the topic from here on (until here)
+ *   publish       as above
+ *   feed          a text for those workers where the service has opened the
+ *                 feed of this name
+ *   hold          the caller holds a record; a change has one such step
+ *   release       ... no longer
+ *   set           the record has another value
+ *   need          there must be such a record
+ *   list          all records of the set, as they are after the change
+ *   read          this one record
+ *
+ * A record may wait, without a hold, for the client that comes to claim it,
+ * and what is kept meanwhile is handed over to it:
+ *
+ *   await         a record (its set, key and value) that waits for so many
+ *                 milliseconds, for what is kept under the bits of its mask
+ *   keep          a text for the records of the service that wait for this
+ *                 bit; when all that is kept for a service takes more than
+ *                 "most" bytes, those who have waited longest are revoked
+ *   claim         the caller holds it from here on; listed are the texts
+ *                 that were kept since it began to wait
+ *
+ * commit() returns
+ *
+ *   NGX_OK        done; the clients of this worker have got what was
+ *                 published before the change and by it, and nothing later
+ *   NGX_DECLINED  nothing was done: joined already, not joined, the record
+ *                 is held (reason TAKEN), or there is none (MISSING)
+ *   NGX_DONE      answered by the core: a limit was hit
+ *   NGX_AGAIN, NGX_ERROR   as above; nothing was done
+ */
+
+typedef enum {
+    NGX_SNORKY_MISSING = 1,
+    NGX_SNORKY_TAKEN,
+    NGX_SNORKY_JOINED,
+    NGX_SNORKY_NOT_JOINED
+} ngx_snorky_reason_e;
+
+typedef struct {
+    ngx_str_t                 key;
+    ngx_str_t                 value;
+} ngx_snorky_listed_t;
+
+ngx_snorky_change_t *ngx_snorky_change_begin(ngx_snorky_call_t *call);
+
+void ngx_snorky_change_join(ngx_snorky_change_t *change,
+    ngx_snorky_value_t *key);
+void ngx_snorky_change_leave(ngx_snorky_change_t *change,
+    ngx_snorky_value_t *key);
+void ngx_snorky_change_publish(ngx_snorky_change_t *change,
+    ngx_snorky_publication_t *publication);
+void ngx_snorky_change_feed(ngx_snorky_change_t *change,
+    ngx_snorky_service_t *service, ngx_str_t *name, ngx_str_t *parts,
+    ngx_uint_t n);
+
+void ngx_snorky_change_hold(ngx_snorky_change_t *change,
+    ngx_snorky_record_t *record);
+void ngx_snorky_change_release(ngx_snorky_change_t *change,
+    ngx_snorky_hold_t *hold);
+void ngx_snorky_change_set(ngx_snorky_change_t *change,
+    ngx_snorky_hold_t *hold, ngx_str_t *value);
+void ngx_snorky_change_need(ngx_snorky_change_t *change,
+    ngx_snorky_value_t *set, ngx_str_t *key);
+void ngx_snorky_change_list(ngx_snorky_change_t *change,
+    ngx_snorky_value_t *set);
+void ngx_snorky_change_read(ngx_snorky_change_t *change,
+    ngx_snorky_hold_t *hold);
+
+void ngx_snorky_change_await(ngx_snorky_change_t *change,
+    ngx_snorky_service_t *service, ngx_snorky_record_t *record,
+    uint64_t mask, ngx_msec_t timeout);
+void ngx_snorky_change_keep(ngx_snorky_change_t *change,
+    ngx_snorky_service_t *service, ngx_uint_t bit, ngx_str_t *parts,
+    ngx_uint_t n, size_t most);
+void ngx_snorky_change_peek(ngx_snorky_change_t *change, ngx_str_t *key);
+void ngx_snorky_change_claim(ngx_snorky_change_t *change,
+    ngx_snorky_record_t *record);
+
+ngx_int_t ngx_snorky_change_commit(ngx_snorky_change_t *change);
+
+ngx_snorky_reason_e ngx_snorky_change_reason(ngx_snorky_change_t *change);
+ngx_snorky_hold_t *ngx_snorky_change_held(ngx_snorky_change_t *change);
+ngx_snorky_listed_t *ngx_snorky_change_listed(ngx_snorky_change_t *change,
+    ngx_uint_t *n);
+
+
+/*
+ * Feeds: texts from service to service, on all workers.  From open() on, the
+ * type's heard() gets what is published, with "data".  NULL: no memory.
+ */
+
+ngx_snorky_feed_t *ngx_snorky_feed_open(ngx_snorky_service_t *service,
+    ngx_str_t *name, void *data);
+void ngx_snorky_feed_close(ngx_snorky_feed_t *feed);
+
+
+/*
+ * JSON (RFC 8259), parsed strictly into slices of the source text.  A node is
+ * a value with its place in the document; an object's children alternate:
+ * name (a string), value, name, value ...
+ */
+
+typedef struct {
+    ngx_snorky_value_t        value;
+    uint32_t                  child;    /* index of the first child, 0: none */
+    uint32_t                  next;     /* index of the next sibling, 0: none */
+} ngx_snorky_json_node_t;
+
+/*
+ * A parser with its node and scratch memory, for one document after another.
+ * NULL: no memory.
+ */
+
+ngx_snorky_json_t *ngx_snorky_json_create(void);
+void ngx_snorky_json_destroy(ngx_snorky_json_t *json);
+
+/*
+ * Parses exactly one JSON text.  Arrays and objects may nest to max_depth
+ * (an array of numbers has depth 1, a number has depth 0).  Nodes are kept
+ * for values whose own depth below the root is at most "keep" (the root is
+ * at 0); what lies deeper is checked, and found in the text of its ancestor.
+ * The text must outlive the nodes; the nodes live until the next parse.
+ *
+ *   NGX_OK        *root is the document
+ *   NGX_DECLINED  no JSON, not UTF-8, or nested too deeply
+ *   NGX_ERROR     no memory
+ */
+
+#define NGX_SNORKY_JSON_KEEP_ALL   ((ngx_uint_t) -1)
+
+/* for a text that has been parsed before: its depth was within a limit */
+#define NGX_SNORKY_JSON_ANY_DEPTH  ((ngx_uint_t) 65536)
+
+ngx_int_t ngx_snorky_json_parse(ngx_snorky_json_t *json, ngx_str_t *text,
+    ngx_uint_t max_depth, ngx_uint_t keep, ngx_snorky_json_node_t **root);
+
+/* the first child, the next sibling; NULL after the last */
+ngx_snorky_json_node_t *ngx_snorky_json_child(ngx_snorky_json_t *json,
+    ngx_snorky_json_node_t *node);
+ngx_snorky_json_node_t *ngx_snorky_json_next(ngx_snorky_json_t *json,
+    ngx_snorky_json_node_t *node);
+
+/*
+ * The value of an object's member; of duplicates the last.  NULL when there
+ * is none, or when the node is no object.  Escapes in names are understood:
+ * "\u0061" is the member a.
+ */
+
+ngx_snorky_json_node_t *ngx_snorky_json_member(ngx_snorky_json_t *json,
+    ngx_snorky_json_node_t *object, ngx_str_t *name);
+
+/* whether a string value (with its quotes, perhaps escapes) means "text" */
+ngx_uint_t ngx_snorky_json_string_is(ngx_snorky_value_t *value,
+    ngx_str_t *text);
+
+/*
+ * The canonical key of a valid JSON text: two texts have the same bytes as
+ * their key if and only if they mean the same value (protocol: JSON entities
+ * as keys).  Numbers compare by exact decimal value, whatever their exponent;
+ * object members are sorted, of duplicates the last counts; an unpaired
+ * surrogate escape equals only itself.  The key lies in the text itself or in
+ * the parser's scratch memory, until the next call.
+ *
+ *   NGX_OK, NGX_DECLINED (as for parse), NGX_ERROR (no memory)
+ */
+
+ngx_int_t ngx_snorky_json_key(ngx_snorky_json_t *json, ngx_str_t *text,
+    ngx_uint_t max_depth, ngx_str_t *key);
+
+/*
+ * The order of two values, given by their canonical keys: < 0, 0, > 0.  By
+ * type: null, false, true, numbers by value, strings by code point, arrays
+ * and objects by the bytes of their keys.
+ */
+
+ngx_int_t ngx_snorky_json_compare(ngx_str_t *one, ngx_str_t *two);
+
+/*
+ * The characters of a string value as UTF-8, at p, which has room for as many
+ * bytes as the value's text; an unpaired surrogate is U+FFFD.  Returns the end.
+ */
+
+u_char *ngx_snorky_json_string(ngx_snorky_value_t *value, u_char *p);
+
+
+/* cryptographically random bytes, at most 256 */
+ngx_int_t ngx_snorky_random(void *p, size_t size);
+
+/*
+ * The time now as a JSON string, ISO 8601 with microseconds and offset:
+ * "2026-11-24T10:15:30.123456+01:00".  Writes NGX_SNORKY_TIME_LEN bytes, and
+ * returns the end.
+ */
+
+#define NGX_SNORKY_TIME_LEN                                                   \
+    (sizeof("\"2026-11-24T10:15:30.123456+01:00\"") - 1)
+
+u_char *ngx_snorky_time(u_char *p);
 
 
 #endif /* _NGX_SNORKY_H_INCLUDED_ */

@@ -13,7 +13,7 @@
  */
 
 
-#include "ngx_snorky_json.h"
+#include "ngx_snorky.h"
 #include "ngx_snorky_json_canonical.h"
 #include "ngx_snorky_utf8.h"
 

@@ -20,7 +20,7 @@
 #define _NGX_SNORKY_JSON_CANONICAL_H_INCLUDED_
 
 
-#include "ngx_snorky_json.h"
+#include "ngx_snorky.h"
 
 
 /*

@@ -12,8 +12,10 @@
 #define _NGX_SNORKY_BROKER_H_INCLUDED_
 
 
-#include "ngx_snorky_zone.h"
+#include "ngx_snorky.h"
+#include "ngx_snorky_journal.h"
 #include "ngx_snorky_msg.h"
+#include "ngx_snorky_zone.h"
 
 
 typedef struct ngx_snorky_broker_s  ngx_snorky_broker_t;
@@ -27,9 +29,14 @@ typedef struct {
     void                   *(*find)(void *data, uint64_t hash,
                                     ngx_str_t *name);
 
-    /* a text for the topic that find() gave; in the log's order */
-    void                    (*deliver)(void *data, void *topic,
-                                       ngx_snorky_msg_t *msg);
+    /*
+     * A text for the topic that find() gave; in the log's order.  Not for the
+     * session of the number "except"; if "only" has a length, for clients of
+     * that identity alone.  NGX_OK, or NGX_ERROR: it is lost here.
+     */
+    ngx_int_t               (*deliver)(void *data, void *topic,
+                                       ngx_snorky_msg_t *msg,
+                                       uint64_t except, ngx_str_t *only);
 
     /* the log may have room again */
     void                    (*room)(void *data);
@@ -64,6 +71,8 @@ typedef struct {
 #define NGX_SNORKY_FAULT_RESERVED   1   /* the record has no text yet */
 #define NGX_SNORKY_FAULT_WRITTEN    2   /* it has, but does not exist yet */
 #define NGX_SNORKY_FAULT_COMMITTED  3   /* it exists; the mutex is held */
+#define NGX_SNORKY_FAULT_ALLOCATED  4   /* a change has its memory */
+#define NGX_SNORKY_FAULT_APPLIED    5   /* it is done, but not committed */
 
 #endif
 
@@ -77,10 +86,21 @@ void ngx_snorky_broker_close(ngx_snorky_broker_t *broker);
 /* whether this worker has a seat in the zone; without one it can't serve */
 ngx_uint_t ngx_snorky_broker_ready(ngx_snorky_broker_t *broker);
 
+/* What is published: the concatenation of n parts. */
+
+typedef struct {
+    uint64_t                       hash;
+    ngx_str_t                      name;        /* of the topic */
+    ngx_str_t                      only;        /* identity; empty: all */
+    uint64_t                       except;      /* session; 0: nobody */
+    ngx_str_t                     *parts;
+    ngx_uint_t                     n;
+    size_t                         len;         /* of all parts */
+} ngx_snorky_broker_text_t;
+
 /*
- * Appends a text for the topic of this name; the text is the concatenation
- * of n parts.  When it returns NGX_OK, the topic's listeners in this worker
- * have it, after all that came before.
+ * Appends a text.  When it returns NGX_OK, the topic's listeners in this
+ * worker have it, after all that came before.
  *
  *   NGX_OK
  *   NGX_AGAIN     the log is full, or its mutex is held by a worker that
@@ -90,7 +110,7 @@ ngx_uint_t ngx_snorky_broker_ready(ngx_snorky_broker_t *broker);
  */
 
 ngx_int_t ngx_snorky_broker_publish(ngx_snorky_broker_t *broker,
-    uint64_t hash, ngx_str_t *name, ngx_str_t *parts, ngx_uint_t n);
+    ngx_snorky_broker_text_t *text);
 
 /*
  * This worker begins (ceases) to have listeners of some topic with this hash.
@@ -101,8 +121,114 @@ ngx_int_t ngx_snorky_broker_publish(ngx_snorky_broker_t *broker,
 void ngx_snorky_broker_listen(ngx_snorky_broker_t *broker, uint64_t hash);
 void ngx_snorky_broker_unlisten(ngx_snorky_broker_t *broker, uint64_t hash);
 
-/* delivers all that has been appended */
+/* delivers all that has been appended, or what lies before a place */
 void ngx_snorky_broker_drain(ngx_snorky_broker_t *broker);
+void ngx_snorky_broker_drain_to(ngx_snorky_broker_t *broker, uint64_t place);
+
+/* a number that no other session has in the zone's life; not 0 */
+uint64_t ngx_snorky_broker_session(ngx_snorky_broker_t *broker);
+
+
+/* A change of the store and what is published of it (ngx_snorky.h). */
+
+typedef enum {
+    NGX_SNORKY_STEP_PUBLISH = 0,
+    NGX_SNORKY_STEP_HOLD,
+    NGX_SNORKY_STEP_RELEASE,
+    NGX_SNORKY_STEP_SET,
+    NGX_SNORKY_STEP_NEED,
+    NGX_SNORKY_STEP_LIST,
+    NGX_SNORKY_STEP_READ,
+    NGX_SNORKY_STEP_AWAIT,
+    NGX_SNORKY_STEP_KEEP,
+    NGX_SNORKY_STEP_PEEK,
+    NGX_SNORKY_STEP_CLAIM
+} ngx_snorky_broker_step_e;
+
+
+typedef struct {
+    ngx_snorky_broker_step_e       type;
+
+    ngx_snorky_broker_text_t       text;        /* hash and name: of the set */
+    ngx_snorky_store_spec_t        spec;
+    uint64_t                       key_hash;
+    uint64_t                       session;     /* HOLD, CLAIM: whose */
+    ngx_snorky_store_hold_t       *hold;        /* ... the answer; or which */
+    uint64_t                       mask;        /* AWAIT */
+    ngx_msec_t                     timeout;
+    ngx_uint_t                     bit;         /* KEEP */
+    size_t                         most;
+
+    /* what is found and taken while the change is made */
+    ngx_snorky_store_set_t        *set;
+    ngx_snorky_store_record_t     *record;
+    ngx_snorky_store_set_t        *new_set;
+    ngx_snorky_store_record_t     *new_record;
+    ngx_snorky_store_journal_t    *new_journal;
+    void                          *memory;      /* a wait, value or text */
+
+    unsigned                       shared:1;    /* HOLD */
+    unsigned                       first:1;     /* PUBLISH: if it is that */
+    unsigned                       last:1;
+    unsigned                       skipped:1;
+} ngx_snorky_broker_step_t;
+
+
+typedef struct {
+    ngx_snorky_broker_step_t      *steps;
+    ngx_uint_t                     n;
+    ngx_pool_t                    *pool;        /* for the list */
+
+    /* the answer */
+    ngx_snorky_reason_e            reason;
+    uint64_t                       begin;       /* the log's head before ... */
+    uint64_t                       end;         /* ... and after */
+    u_char                        *list;
+    size_t                         list_size;
+    size_t                         list_len;
+    ngx_uint_t                     revoked;
+} ngx_snorky_broker_change_t;
+
+
+/* before each entry of the list: key and value follow */
+
+typedef struct {
+    uint32_t                       key;
+    uint32_t                       value;
+} ngx_snorky_broker_listed_t;
+
+
+/*
+ * Makes the change, all of it or nothing.  Nothing is delivered here yet.
+ *
+ *   NGX_OK
+ *   NGX_AGAIN     the log is full, or the mutex can't be had; so far nobody has
+ *                 been asked for room
+ *   NGX_DECLINED  the reason tells why
+ *   NGX_BUSY      the store is full
+ *   NGX_ABORT     larger than the log can take
+ *   NGX_ERROR     no seat, or no memory
+ */
+
+ngx_int_t ngx_snorky_broker_change(ngx_snorky_broker_t *broker,
+    ngx_snorky_broker_change_t *change);
+
+/* asks those who hold up the log; room() will tell, but try once more first */
+void ngx_snorky_broker_want_room(ngx_snorky_broker_t *broker);
+
+
+/*
+ * A hold in the store, as this worker knows it.  When its session has gone,
+ * it is given back here, with a queue of such; each begins a piece of memory
+ * that the broker frees.  Farewells are said now or, if that can't be, soon.
+ */
+
+typedef struct {
+    ngx_queue_t                    queue;
+    ngx_snorky_store_hold_t       *hold;
+} ngx_snorky_broker_hold_t;
+
+void ngx_snorky_broker_part(ngx_snorky_broker_t *broker, ngx_queue_t *holds);
 
 uint64_t ngx_snorky_broker_hash(ngx_snorky_broker_t *broker, ngx_str_t *name);
 

@@ -130,6 +130,7 @@ ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
     if (slot->state != NGX_SNORKY_SLOT_FREE
         && ngx_snorky_slot_dead(slot))
     {
+        ngx_snorky_store_orphan_locked(&zone->store, slot - zone->slots);
         ngx_snorky_slot_free_locked(slot, &zone->ended);
         dead = 1;
 
@@ -137,6 +138,7 @@ ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
                && (int64_t) silent > (int64_t) broker->worker_timeout)
     {
         ngx_snorky_store(&slot->state, NGX_SNORKY_SLOT_LOST);
+        ngx_snorky_store_orphan_locked(&zone->store, slot - zone->slots);
         lost = 1;
     }
 

@@ -29,16 +29,8 @@
 
 
 static void ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker);
-static ngx_uint_t ngx_snorky_broker_live(ngx_snorky_broker_t *broker);
 static void ngx_snorky_broker_come_back(ngx_snorky_broker_t *broker);
-static ngx_int_t ngx_snorky_broker_append(ngx_snorky_broker_t *broker,
-    uint64_t hash, ngx_str_t *name, ngx_str_t *parts, ngx_uint_t n,
-    size_t text);
-static ngx_snorky_log_record_t *ngx_snorky_broker_reserve_locked(
-    ngx_snorky_broker_t *broker, size_t name, size_t text);
-static uint64_t ngx_snorky_broker_tail_locked(ngx_snorky_zone_t *zone);
-static void ngx_snorky_broker_drain_some(ngx_snorky_broker_t *broker,
-    uint64_t most);
+static void ngx_snorky_broker_drain_some(ngx_snorky_broker_t *broker);
 static ngx_int_t ngx_snorky_broker_deliver(ngx_snorky_broker_t *broker,
     ngx_snorky_log_record_t *record, u_char *data);
 static void ngx_snorky_broker_tick_handler(ngx_event_t *ev);
@@ -58,7 +50,7 @@ static ngx_snorky_bell_handlers_t  ngx_snorky_broker_bell_handlers = {
 
 /* each place strikes once in a zone's life, or no worker would get by */
 
-static void
+void
 ngx_snorky_broker_fault(ngx_snorky_broker_t *broker, ngx_uint_t place)
 {
     uint64_t  bit;
@@ -76,10 +68,6 @@ ngx_snorky_broker_fault(ngx_snorky_broker_t *broker, ngx_uint_t place)
 
     (void) raise(broker->fault_signal);
 }
-
-#else
-
-#define ngx_snorky_broker_fault(broker, place)
 
 #endif
 
@@ -129,6 +117,8 @@ ngx_snorky_broker_open(ngx_cycle_t *cycle, ngx_snorky_broker_conf_t *conf,
     broker->more.log = cycle->log;
 
     broker->dummy.data = broker;
+
+    ngx_queue_init(&broker->parted);
 
     broker->period = ngx_min(NGX_SNORKY_BROKER_TICK, conf->worker_timeout / 4);
     broker->ticked = ngx_current_msec;
@@ -181,6 +171,8 @@ ngx_snorky_broker_close(ngx_snorky_broker_t *broker)
     if (ngx_snorky_broker_lock(broker)) {
 
         if (ngx_snorky_broker_live(broker)) {
+            ngx_snorky_store_orphan_locked(&broker->zone->store,
+                                           ngx_process_slot);
             ngx_snorky_slot_free_locked(broker->slot, &broker->zone->ended);
         }
 
@@ -188,19 +180,35 @@ ngx_snorky_broker_close(ngx_snorky_broker_t *broker)
     }
 
     ngx_snorky_broker_wake_give_room(broker);
+    ngx_snorky_broker_forget_parted(broker);
 
     broker->slot = NULL;
 }
 
 
-/* having failed once, it does not wait again before it has succeeded */
+/*
+ * Having failed once, it does not wait again before it has succeeded.  A store
+ * that is being changed is one whose changer is dead.
+ */
 
 ngx_uint_t
 ngx_snorky_broker_lock(ngx_snorky_broker_t *broker)
 {
-    broker->blocked = !ngx_snorky_zone_lock(broker->zone, broker->blocked);
+    ngx_snorky_zone_t  *zone;
 
-    return !broker->blocked;
+    zone = broker->zone;
+
+    broker->blocked = !ngx_snorky_zone_lock(zone, broker->blocked);
+
+    if (broker->blocked) {
+        return 0;
+    }
+
+    if (ngx_snorky_load(&zone->store.busy)) {
+        ngx_snorky_store_reset_locked(&zone->store);
+    }
+
+    return 1;
 }
 
 
@@ -214,7 +222,7 @@ ngx_snorky_broker_lock(ngx_snorky_broker_t *broker)
 static void
 ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker)
 {
-    ngx_uint_t           i;
+    ngx_uint_t           i, again;
     ngx_snorky_zone_t   *zone;
     ngx_snorky_slot_t   *slot;
     ngx_snorky_stats_t   stats;
@@ -225,23 +233,30 @@ ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker)
 
     broker->slot = NULL;
 
+    ngx_snorky_broker_forget_parted(broker);
+
     if (!ngx_snorky_broker_lock(broker)) {
         return;
     }
 
+    again = (broker->generation != 0);
+
+    ngx_snorky_store_orphan_locked(&zone->store, ngx_process_slot);
     ngx_snorky_slot_free_locked(slot, &zone->ended);
 
     zone->top = ngx_max(zone->top, (ngx_uint_t) ngx_process_slot + 1);
+    zone->generation++;
 
-    if (broker->generation) {
-        broker->generation = ngx_snorky_slot_take_locked(slot, zone->log.head);
+    ngx_snorky_slot_take_locked(slot, zone->generation, zone->log.head);
 
+    if (again) {
         ngx_memcpy(&slot->stats, &stats,
                    NGX_SNORKY_STATS_GAUGES * sizeof(uint64_t));
-
-    } else {
-        broker->generation = ngx_snorky_slot_take_locked(slot, zone->log.head);
     }
+
+    broker->generation = zone->generation;
+    broker->epoch = zone->store.epoch;
+    broker->sessions = 0;
 
     ngx_snorky_zone_unlock(zone);
 
@@ -285,11 +300,22 @@ ngx_snorky_broker_zone(ngx_snorky_broker_t *broker)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_snorky_broker_live(ngx_snorky_broker_t *broker)
 {
-    return ngx_snorky_load(&broker->slot->state) == NGX_SNORKY_SLOT_LIVE
-           && broker->slot->generation == broker->generation;
+    return broker->slot
+           && ngx_snorky_load(&broker->slot->state) == NGX_SNORKY_SLOT_LIVE
+           && broker->slot->generation == broker->generation
+           && ngx_snorky_load(&broker->zone->store.epoch) == broker->epoch;
+}
+
+
+/* a worker may have 2^40 of them, a zone 2^24 workers */
+
+uint64_t
+ngx_snorky_broker_session(ngx_snorky_broker_t *broker)
+{
+    return broker->generation << 40 | ++broker->sessions;
 }
 
 
@@ -302,9 +328,15 @@ ngx_snorky_broker_live(ngx_snorky_broker_t *broker)
 static void
 ngx_snorky_broker_come_back(ngx_snorky_broker_t *broker)
 {
-    ngx_log_error(NGX_LOG_ERR, broker->log, 0,
-                  "this worker stood still for too long and was given up "
-                  "by the others, its sessions are closed");
+    if (ngx_snorky_load(&broker->zone->store.epoch) != broker->epoch) {
+        ngx_log_error(NGX_LOG_ERR, broker->log, 0,
+                      "a worker died while it changed the shared records, "
+                      "they begin anew and all sessions are closed");
+    } else {
+        ngx_log_error(NGX_LOG_ERR, broker->log, 0,
+                      "this worker stood still for too long and was given up "
+                      "by the others, its sessions are closed");
+    }
 
     broker->handlers->lost(broker->data);
 
@@ -313,157 +345,6 @@ ngx_snorky_broker_come_back(ngx_snorky_broker_t *broker)
     if (broker->slot) {
         ngx_snorky_broker_wake_want_room(broker);
     }
-}
-
-
-ngx_int_t
-ngx_snorky_broker_publish(ngx_snorky_broker_t *broker, uint64_t hash,
-    ngx_str_t *name, ngx_str_t *parts, ngx_uint_t n)
-{
-    size_t      text;
-    ngx_int_t   rc;
-    ngx_uint_t  i;
-
-    if (broker->slot == NULL) {
-        return NGX_ERROR;
-    }
-
-    text = 0;
-
-    for (i = 0; i < n; i++) {
-        text += parts[i].len;
-    }
-
-    if (!ngx_snorky_log_fits(&broker->zone->log, name->len, text)) {
-        return NGX_DECLINED;
-    }
-
-    rc = ngx_snorky_broker_append(broker, hash, name, parts, n, text);
-
-    if (rc == NGX_AGAIN) {
-
-        /* it may be this very worker that has not read */
-
-        ngx_snorky_broker_drain(broker);
-
-        if (broker->slot == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_snorky_broker_wake_want_room(broker);
-
-        rc = ngx_snorky_broker_append(broker, hash, name, parts, n, text);
-    }
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    broker->stats->publications++;
-
-    ngx_snorky_broker_wake_listeners(broker, hash);
-    ngx_snorky_broker_drain(broker);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_snorky_broker_append(ngx_snorky_broker_t *broker, uint64_t hash,
-    ngx_str_t *name, ngx_str_t *parts, ngx_uint_t n, size_t text)
-{
-    u_char                   *p;
-    ngx_uint_t                i;
-    ngx_snorky_zone_t        *zone;
-    ngx_snorky_log_record_t  *record;
-
-    zone = broker->zone;
-
-#if (NGX_SNORKY_FAULTS)
-    broker->appends++;
-#endif
-
-    if (!ngx_snorky_broker_lock(broker)) {
-        return NGX_AGAIN;
-    }
-
-    record = ngx_snorky_broker_reserve_locked(broker, name->len, text);
-
-    if (record == NULL) {
-        ngx_snorky_zone_unlock(zone);
-        return NGX_AGAIN;
-    }
-
-    ngx_snorky_broker_fault(broker, NGX_SNORKY_FAULT_RESERVED);
-
-    record->hash = hash;
-
-    p = ngx_cpymem(ngx_snorky_log_data(record), name->data, name->len);
-
-    for (i = 0; i < n; i++) {
-        p = ngx_cpymem(p, parts[i].data, parts[i].len);
-    }
-
-    ngx_snorky_broker_fault(broker, NGX_SNORKY_FAULT_WRITTEN);
-
-    ngx_snorky_log_commit_locked(&zone->log, record);
-
-    ngx_snorky_broker_fault(broker, NGX_SNORKY_FAULT_COMMITTED);
-
-    ngx_snorky_zone_unlock(zone);
-
-    return NGX_OK;
-}
-
-
-static ngx_snorky_log_record_t *
-ngx_snorky_broker_reserve_locked(ngx_snorky_broker_t *broker, size_t name,
-    size_t text)
-{
-    ngx_snorky_zone_t        *zone;
-    ngx_snorky_log_record_t  *record;
-
-    zone = broker->zone;
-
-    record = ngx_snorky_log_reserve_locked(&zone->log, name, text);
-
-    if (record == NULL) {
-
-        /* the tail is looked for only when the last one found is used up */
-
-        zone->log.tail = ngx_snorky_broker_tail_locked(zone);
-
-        record = ngx_snorky_log_reserve_locked(&zone->log, name, text);
-    }
-
-    return record;
-}
-
-
-static uint64_t
-ngx_snorky_broker_tail_locked(ngx_snorky_zone_t *zone)
-{
-    uint64_t            tail, cursor;
-    ngx_uint_t          i;
-    ngx_snorky_slot_t  *slot;
-
-    tail = zone->log.head;
-
-    for (i = 0; i < zone->top; i++) {
-        slot = &zone->slots[i];
-
-        if (ngx_snorky_load(&slot->state) != NGX_SNORKY_SLOT_LIVE) {
-            continue;
-        }
-
-        cursor = ngx_snorky_load(&slot->cursor);
-
-        if (cursor < tail) {
-            tail = cursor;
-        }
-    }
-
-    return tail;
 }
 
 
@@ -494,14 +375,24 @@ ngx_snorky_broker_unlisten(ngx_snorky_broker_t *broker, uint64_t hash)
 void
 ngx_snorky_broker_drain(ngx_snorky_broker_t *broker)
 {
-    ngx_snorky_broker_drain_some(broker, (uint64_t) -1);
+    ngx_snorky_broker_drain_to(broker, (uint64_t) -1);
 }
 
 
-/* what is beyond "most" bytes is left for the next round */
-
 static void
-ngx_snorky_broker_drain_some(ngx_snorky_broker_t *broker, uint64_t most)
+ngx_snorky_broker_drain_some(ngx_snorky_broker_t *broker)
+{
+    if (broker->slot) {
+        ngx_snorky_broker_drain_to(broker, broker->slot->cursor
+                                           + NGX_SNORKY_BROKER_ROUND);
+    }
+}
+
+
+/* what lies beyond the place is left for the next round */
+
+void
+ngx_snorky_broker_drain_to(ngx_snorky_broker_t *broker, uint64_t place)
 {
     u_char                  *data;
     uint64_t                 cursor, start;
@@ -527,15 +418,15 @@ ngx_snorky_broker_drain_some(ngx_snorky_broker_t *broker, uint64_t most)
 
     for ( ;; ) {
 
-        if (cursor - start >= most) {
-            ngx_post_event(&broker->more, &ngx_posted_next_events);
-            rc = NGX_DONE;
-            break;
-        }
-
         rc = ngx_snorky_log_read(&broker->zone->log, &cursor, &record, &data);
 
         if (rc != NGX_OK) {
+            break;
+        }
+
+        if (cursor >= place) {
+            ngx_snorky_broker_drain_later(broker);
+            rc = NGX_DONE;
             break;
         }
 
@@ -574,8 +465,10 @@ static ngx_int_t
 ngx_snorky_broker_deliver(ngx_snorky_broker_t *broker,
     ngx_snorky_log_record_t *record, u_char *data)
 {
+    size_t             len;
     void              *topic;
-    ngx_str_t          name;
+    ngx_int_t          rc;
+    ngx_str_t          name, only;
     ngx_snorky_msg_t  *msg;
 
     if (broker->interest[record->hash & (NGX_SNORKY_INTEREST_BITS - 1)] == 0) {
@@ -591,14 +484,22 @@ ngx_snorky_broker_deliver(ngx_snorky_broker_t *broker,
         return NGX_OK;
     }
 
-    msg = ngx_snorky_msg_create(record->text, broker->log);
+    /* the identity lies behind the text, where no receiver sees it */
+
+    len = (size_t) record->text + record->only;
+    msg = ngx_snorky_msg_create(len, broker->log);
 
     if (msg == NULL) {
         /* a gap would be silent otherwise */
         return NGX_DECLINED;
     }
 
-    ngx_memcpy(msg->text, data + record->name, record->text);
+    ngx_memcpy(msg->text, data + record->name, len);
+
+    msg->len = record->text;
+
+    only.data = msg->text + record->text;
+    only.len = record->only;
 
     ngx_snorky_fence();
 
@@ -607,11 +508,12 @@ ngx_snorky_broker_deliver(ngx_snorky_broker_t *broker,
         return NGX_DECLINED;
     }
 
-    broker->handlers->deliver(broker->data, topic, msg);
+    rc = broker->handlers->deliver(broker->data, topic, msg, record->except,
+                                   &only);
 
     ngx_snorky_msg_unref(msg);
 
-    return NGX_OK;
+    return (rc == NGX_OK) ? NGX_OK : NGX_DECLINED;
 }
 
 
@@ -632,7 +534,7 @@ ngx_snorky_broker_tick_handler(ngx_event_t *ev)
     late = ngx_current_msec - broker->ticked;
     broker->ticked = ngx_current_msec;
 
-    ngx_snorky_broker_drain_some(broker, NGX_SNORKY_BROKER_ROUND);
+    ngx_snorky_broker_drain_some(broker);
 
     if (broker->seated && broker->slot == NULL) {
         ngx_snorky_broker_take_slot(broker);
@@ -645,6 +547,8 @@ ngx_snorky_broker_tick_handler(ngx_event_t *ev)
     if (broker->seated) {
         ngx_snorky_broker_judge_others(broker, late > broker->period * 2);
     }
+
+    ngx_snorky_broker_reap(broker);
 
     if (ngx_exiting) {
         ngx_snorky_broker_quit(broker);
@@ -661,7 +565,7 @@ ngx_snorky_broker_more_handler(ngx_event_t *ev)
 
     c = ev->data;
 
-    ngx_snorky_broker_drain_some(c->data, NGX_SNORKY_BROKER_ROUND);
+    ngx_snorky_broker_drain_some(c->data);
 }
 
 
@@ -693,9 +597,10 @@ ngx_snorky_broker_rung(void *data)
         broker->stats->bells_received++;
     }
 
-    ngx_snorky_broker_drain_some(broker, NGX_SNORKY_BROKER_ROUND);
+    ngx_snorky_broker_drain_some(broker);
 
-    if (ngx_snorky_swap(&broker->slot->wants_room, 0)) {
+    if (broker->slot && ngx_snorky_swap(&broker->slot->wants_room, 0)) {
+        ngx_snorky_broker_reap(broker);
         broker->handlers->room(broker->data);
     }
 }

@@ -2,8 +2,9 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * The state of the broker over shared memory, for its three files: the log and
- * this worker's slot (_shm.c), whom to wake (_wake.c), who is lost (_judge.c).
+ * The state of the broker over shared memory, for its files: the log and this
+ * worker's slot (_shm.c), changes of the store (_change.c), the holds of those
+ * who have gone (_reap.c), whom to wake (_wake.c), who is lost (_judge.c).
  */
 
 
@@ -19,6 +20,9 @@ struct ngx_snorky_broker_s {
     ngx_snorky_zone_t             *zone;
     ngx_snorky_slot_t             *slot;        /* NULL: no seat */
     uint64_t                       generation;
+    uint64_t                       epoch;       /* of the store */
+    uint64_t                       sessions;    /* so many have had a number */
+    ngx_queue_t                    parted;      /* holds, to be released */
 
     ngx_snorky_stats_t            *stats;       /* the slot's, if it has one */
     ngx_snorky_stats_t             spare;
@@ -63,6 +67,32 @@ struct ngx_snorky_broker_s {
 
 /* the zone's mutex; 0: it can't be had now */
 ngx_uint_t ngx_snorky_broker_lock(ngx_snorky_broker_t *broker);
+
+/* whether the slot and the store still are those that this worker knows */
+ngx_uint_t ngx_snorky_broker_live(ngx_snorky_broker_t *broker);
+
+/* writes a text into the log at *place, which moves on; NGX_AGAIN: full */
+ngx_int_t ngx_snorky_broker_put_locked(ngx_snorky_broker_t *broker,
+    uint64_t *place, ngx_snorky_broker_text_t *text);
+
+#define ngx_snorky_broker_text_size(text)                                     \
+    ((text)->name.len + (text)->only.len + (text)->len)
+
+/* the slot changes hands: what has parted is not this worker's any more */
+void ngx_snorky_broker_forget_parted(ngx_snorky_broker_t *broker);
+
+/* releases what can be: the parted, the orphans, those who wait too long */
+void ngx_snorky_broker_reap(ngx_snorky_broker_t *broker);
+
+/* the rest of the log is delivered in the next round */
+#define ngx_snorky_broker_drain_later(broker)                                 \
+    ngx_post_event(&(broker)->more, &ngx_posted_next_events)
+
+#if (NGX_SNORKY_FAULTS)
+void ngx_snorky_broker_fault(ngx_snorky_broker_t *broker, ngx_uint_t place);
+#else
+#define ngx_snorky_broker_fault(broker, place)
+#endif
 
 /*
  * This worker's publishers want room: wakes those who hold it up.  The caller

@@ -52,6 +52,8 @@ ngx_snorky_call_run(ngx_snorky_session_t *s, ngx_snorky_service_t *service,
         return NGX_OK;
     }
 
+    call.command = command;
+
     rc = command->handler(&call);
 
     switch (rc) {
@@ -163,6 +165,34 @@ ngx_snorky_call_param(ngx_snorky_call_t *call, ngx_uint_t n)
 }
 
 
+ngx_pool_t *
+ngx_snorky_call_pool(ngx_snorky_call_t *call)
+{
+    return call->session->hub->pool;
+}
+
+
+ngx_int_t
+ngx_snorky_call_again(ngx_snorky_call_t *call)
+{
+    if (!call->session->overdue) {
+        return NGX_AGAIN;
+    }
+
+    return ngx_snorky_call_overloaded(call);
+}
+
+
+ngx_int_t
+ngx_snorky_call_overloaded(ngx_snorky_call_t *call)
+{
+    call->session->overloaded = 1;
+    call->session->hub->stats->overloaded++;
+
+    return ngx_snorky_call_error(call, "Overloaded");
+}
+
+
 ngx_int_t
 ngx_snorky_call_reply(ngx_snorky_call_t *call, ngx_str_t *data)
 {
@@ -209,4 +239,62 @@ ngx_snorky_call_error(ngx_snorky_call_t *call, const char *text)
     }
 
     return NGX_DONE;
+}
+
+
+/* "Channel too long": the parameter is told by its name */
+
+ngx_int_t
+ngx_snorky_call_too_long(ngx_snorky_call_t *call, ngx_snorky_value_t *key)
+{
+    u_char     *p, text[sizeof(" too long") + 64];
+    ngx_str_t  *name;
+
+    if (key < call->params || key >= call->params + NGX_SNORKY_CALL_PARAMS) {
+        return ngx_snorky_call_error(call, "Key too long");
+    }
+
+    name = &call->command->params[key - call->params];
+
+    p = ngx_snprintf(text, sizeof(text) - 1, "%*s too long",
+                     ngx_min(name->len, 64), name->data);
+    *p = '\0';
+
+    text[0] = ngx_toupper(text[0]);
+
+    return ngx_snorky_call_error(call, (char *) text);
+}
+
+
+ngx_int_t
+ngx_snorky_call_key(ngx_snorky_call_t *call, ngx_snorky_value_t *param,
+    ngx_str_t *key)
+{
+    u_char                *p;
+    ngx_snorky_session_t  *s;
+
+    s = call->session;
+
+    if (param->text.len > s->limits->max_channel_size) {
+        return ngx_snorky_call_too_long(call, param);
+    }
+
+    if (ngx_snorky_json_key(s->hub->json, &param->text,
+                            NGX_SNORKY_JSON_ANY_DEPTH, key)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* it may lie in the parser's scratch */
+
+    p = ngx_pnalloc(s->hub->pool, key->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, key->data, key->len);
+    key->data = p;
+
+    return NGX_OK;
 }

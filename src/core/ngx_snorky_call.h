@@ -21,6 +21,7 @@
 struct ngx_snorky_call_s {
     ngx_snorky_session_t      *session;
     ngx_snorky_service_t      *service;
+    ngx_snorky_command_t      *command;
     ngx_str_t                  id;          /* JSON; empty: none */
     ngx_snorky_value_t         params[NGX_SNORKY_CALL_PARAMS];
 };
@@ -33,6 +34,19 @@ struct ngx_snorky_call_s {
 
 ngx_int_t ngx_snorky_call_run(ngx_snorky_session_t *s,
     ngx_snorky_service_t *service, ngx_snorky_json_node_t *message);
+
+
+/*
+ * There is no room now: NGX_AGAIN, or NGX_DONE if the call has waited long
+ * enough and is told that it is overloaded.
+ */
+
+ngx_int_t ngx_snorky_call_again(ngx_snorky_call_t *call);
+ngx_int_t ngx_snorky_call_overloaded(ngx_snorky_call_t *call);
+
+/* answers "Channel too long", with the parameter's own name */
+ngx_int_t ngx_snorky_call_too_long(ngx_snorky_call_t *call,
+    ngx_snorky_value_t *key);
 
 
 #endif /* _NGX_SNORKY_CALL_H_INCLUDED_ */

@@ -31,6 +31,7 @@ ngx_snorky_dispatch(ngx_snorky_session_t *s, ngx_str_t *text)
 
     if (rc == NGX_OK) {
         rc = ngx_snorky_dispatch_run(s, service, message);
+        ngx_reset_pool(s->hub->pool);
     }
 
     if (rc == NGX_AGAIN && !s->left) {

@@ -8,12 +8,16 @@
 
 
 #include "ngx_snorky_hub.h"
+#include "ngx_snorky_change.h"
 #include "ngx_snorky_session.h"
 #include "ngx_snorky_topic.h"
 
 
 /* ms; sessions that are due in less than this are closed together */
 #define NGX_SNORKY_HUB_DRAIN_TICK  10
+
+/* bytes; what one message needs, for most messages */
+#define NGX_SNORKY_HUB_POOL        4096
 
 #define NGX_SNORKY_HUB_RESTART     1012
 #define NGX_SNORKY_HUB_GOING_AWAY  1001
@@ -66,13 +70,25 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
     hub->drain_timer.data = &hub->dummy;
     hub->drain_timer.log = cycle->log;
 
+    hub->change = ngx_pcalloc(cycle->pool, sizeof(ngx_snorky_change_t));
+    if (hub->change == NULL) {
+        return NULL;
+    }
+
+    hub->pool = ngx_create_pool(NGX_SNORKY_HUB_POOL, cycle->log);
+    if (hub->pool == NULL) {
+        return NULL;
+    }
+
     if (ngx_snorky_map_init(&hub->topics) != NGX_OK) {
+        ngx_destroy_pool(hub->pool);
         return NULL;
     }
 
     hub->json = ngx_snorky_json_create();
     if (hub->json == NULL) {
         ngx_snorky_map_finish(&hub->topics);
+        ngx_destroy_pool(hub->pool);
         return NULL;
     }
 
@@ -81,6 +97,7 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
     if (hub->broker == NULL) {
         ngx_snorky_json_destroy(hub->json);
         ngx_snorky_map_finish(&hub->topics);
+        ngx_destroy_pool(hub->pool);
         return NULL;
     }
 
@@ -106,6 +123,7 @@ ngx_snorky_hub_close(ngx_snorky_hub_t *hub)
     ngx_snorky_broker_close(hub->broker);
     ngx_snorky_json_destroy(hub->json);
     ngx_snorky_map_finish(&hub->topics);
+    ngx_destroy_pool(hub->pool);
 
     if (hub->name.data) {
         ngx_free(hub->name.data);

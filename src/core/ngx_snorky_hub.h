@@ -18,7 +18,6 @@
 
 #include "ngx_snorky.h"
 #include "ngx_snorky_broker.h"
-#include "ngx_snorky_json.h"
 #include "ngx_snorky_map.h"
 
 
@@ -37,6 +36,9 @@ typedef struct {
     ngx_snorky_map_t           topics;
     ngx_queue_t                sessions;
     ngx_queue_t                waiting;     /* in the order of their coming */
+
+    ngx_pool_t                *pool;        /* for one message; then reset */
+    ngx_snorky_change_t       *change;      /* the one of this message */
 
     ngx_str_t                  name;        /* scratch for a topic's name */
     size_t                     name_size;

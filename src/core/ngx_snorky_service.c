@@ -9,7 +9,7 @@
 
 #include "ngx_snorky_service.h"
 #include "ngx_snorky_envelope.h"
-#include "ngx_snorky_json.h"
+#include "ngx_snorky.h"
 #include "ngx_snorky_utf8.h"
 
 
@@ -17,6 +17,12 @@ typedef struct {
     ngx_str_t                    name;      /* NAME, or REGISTRY/NAME */
     ngx_snorky_option_t         *option;
 } ngx_snorky_service_wanted_t;
+
+
+typedef struct {
+    ngx_str_t                   *args;      /* SERVICE NAME ... */
+    ngx_uint_t                   n;
+} ngx_snorky_service_dealer_t;
 
 
 static ngx_snorky_service_type_t *ngx_snorky_service_type(
@@ -32,6 +38,13 @@ static char *ngx_snorky_service_init(ngx_conf_t *cf, ngx_array_t *registries,
     ngx_snorky_service_t *service);
 static char *ngx_snorky_service_resolve(ngx_array_t *registries,
     ngx_snorky_service_t *service, ngx_snorky_service_wanted_t *wanted);
+static char *ngx_snorky_service_named(ngx_array_t *registries,
+    ngx_str_t *wanted, ngx_snorky_service_type_t *type,
+    ngx_snorky_service_t **found);
+static char *ngx_snorky_service_init_dealers(ngx_conf_t *cf,
+    ngx_array_t *registries, ngx_snorky_registry_t *registry);
+static ngx_snorky_service_t *ngx_snorky_service_own(
+    ngx_snorky_registry_t *registry, ngx_str_t *name);
 
 
 ngx_snorky_registry_t *
@@ -298,6 +311,69 @@ ngx_snorky_option_enum(ngx_conf_t *cf, ngx_snorky_service_t *service,
 }
 
 
+char *
+ngx_snorky_option_number(ngx_conf_t *cf, ngx_snorky_service_t *service,
+    ngx_snorky_option_t *option, ngx_str_t *value)
+{
+    ngx_int_t    n;
+    ngx_uint_t  *field;
+
+    field = (ngx_uint_t *) ((char *) service->conf + option->offset);
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n == NGX_ERROR || n == 0) {
+        return "invalid number";
+    }
+
+    *field = n;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_snorky_option_size(ngx_conf_t *cf, ngx_snorky_service_t *service,
+    ngx_snorky_option_t *option, ngx_str_t *value)
+{
+    size_t   *field;
+    ssize_t   size;
+
+    field = (size_t *) ((char *) service->conf + option->offset);
+
+    size = ngx_parse_size(value);
+
+    if (size == NGX_ERROR || size == 0) {
+        return "invalid size";
+    }
+
+    *field = size;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_snorky_option_msec(ngx_conf_t *cf, ngx_snorky_service_t *service,
+    ngx_snorky_option_t *option, ngx_str_t *value)
+{
+    ngx_int_t    ms;
+    ngx_msec_t  *field;
+
+    field = (ngx_msec_t *) ((char *) service->conf + option->offset);
+
+    ms = ngx_parse_time(value, 0);
+
+    if (ms == NGX_ERROR || ms == 0) {
+        return "invalid time";
+    }
+
+    *field = ms;
+
+    return NGX_CONF_OK;
+}
+
+
 /* the service may stand below: it is looked for when all have been read */
 
 char *
@@ -335,6 +411,15 @@ ngx_snorky_service_init_all(ngx_conf_t *cf, ngx_array_t *registries)
     ngx_snorky_registry_t  **registry;
 
     registry = registries->elts;
+
+    for (i = 0; i < registries->nelts; i++) {
+
+        rv = ngx_snorky_service_init_dealers(cf, registries, registry[i]);
+
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+    }
 
     for (i = 0; i < registries->nelts; i++) {
         service = registry[i]->services.elts;
@@ -388,29 +473,44 @@ static char *
 ngx_snorky_service_resolve(ngx_array_t *registries,
     ngx_snorky_service_t *service, ngx_snorky_service_wanted_t *wanted)
 {
+    ngx_snorky_service_t  **field;
+
+    field = (ngx_snorky_service_t **) ((char *) service->conf
+                                       + wanted->option->offset);
+
+    return ngx_snorky_service_named(registries, &wanted->name,
+                                    wanted->option->post, field);
+}
+
+
+/* NAME or REGISTRY/NAME, of this type if one is given */
+
+static char *
+ngx_snorky_service_named(ngx_array_t *registries, ngx_str_t *wanted,
+    ngx_snorky_service_type_t *type, ngx_snorky_service_t **found)
+{
     u_char                  *slash;
     ngx_str_t                name;
     ngx_uint_t               i, n;
-    ngx_snorky_service_t   **s, **field;
+    ngx_snorky_service_t   **s;
     ngx_snorky_registry_t  **registry;
 
-    name = wanted->name;
+    name = *wanted;
     slash = ngx_strlchr(name.data, name.data + name.len, '/');
 
     if (slash) {
         name.data = slash + 1;
-        name.len = wanted->name.data + wanted->name.len - name.data;
+        name.len = wanted->data + wanted->len - name.data;
     }
 
-    field = (ngx_snorky_service_t **) ((char *) service->conf
-                                       + wanted->option->offset);
+    *found = NULL;
     registry = registries->elts;
 
     for (i = 0; i < registries->nelts; i++) {
 
         if (slash
-            && (registry[i]->name.len != (size_t) (slash - wanted->name.data)
-                || ngx_strncmp(registry[i]->name.data, wanted->name.data,
+            && (registry[i]->name.len != (size_t) (slash - wanted->data)
+                || ngx_strncmp(registry[i]->name.data, wanted->data,
                                registry[i]->name.len)
                    != 0))
         {
@@ -421,23 +521,133 @@ ngx_snorky_service_resolve(ngx_array_t *registries,
 
         for (n = 0; n < registry[i]->services.nelts; n++) {
 
-            if (s[n]->type != wanted->option->post
+            if ((type ? s[n]->type != type : s[n]->type->dealer == NULL)
                 || s[n]->name.len != name.len
                 || ngx_strncmp(s[n]->name.data, name.data, name.len) != 0)
             {
                 continue;
             }
 
-            if (*field) {
+            if (*found) {
                 return "ambiguous service name, "
                        "write it as registry/name,";
             }
 
-            *field = s[n];
+            *found = s[n];
         }
     }
 
-    return *field ? NGX_CONF_OK : "no such service of the right type";
+    return *found ? NGX_CONF_OK : "no such service of the right type";
+}
+
+
+/*
+ * Kept with the registry in which it stands, or with the first; a registry's
+ * own service is looked for before those of others.
+ */
+
+char *
+ngx_snorky_service_add_dealer(ngx_conf_t *cf, ngx_array_t *registries,
+    ngx_snorky_registry_t *registry, ngx_str_t *args, ngx_uint_t nargs)
+{
+    ngx_snorky_registry_t      **first;
+    ngx_snorky_service_dealer_t *dealer;
+
+    if (registry == NULL) {
+        first = registries->elts;
+        registry = first[0];
+    }
+
+    if (registry->dealers == NULL) {
+        registry->dealers = ngx_array_create(cf->pool, 4,
+                                         sizeof(ngx_snorky_service_dealer_t));
+        if (registry->dealers == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    dealer = ngx_array_push(registry->dealers);
+    if (dealer == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    /* the array of a directive's arguments is used for the next one, too */
+
+    dealer->args = ngx_palloc(cf->pool, nargs * sizeof(ngx_str_t));
+    if (dealer->args == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memcpy(dealer->args, args, nargs * sizeof(ngx_str_t));
+    dealer->n = nargs;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_snorky_service_init_dealers(ngx_conf_t *cf, ngx_array_t *registries,
+    ngx_snorky_registry_t *registry)
+{
+    char                         *rv;
+    ngx_str_t                     name;
+    ngx_uint_t                    i;
+    ngx_snorky_service_t         *service;
+    ngx_snorky_service_dealer_t  *dealer;
+
+    if (registry->dealers == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    dealer = registry->dealers->elts;
+
+    for (i = 0; i < registry->dealers->nelts; i++) {
+
+        name = dealer[i].args[0];
+        service = ngx_snorky_service_own(registry, &name);
+
+        rv = service ? NGX_CONF_OK
+                     : ngx_snorky_service_named(registries, &name, NULL,
+                                                &service);
+        if (rv == NGX_CONF_OK) {
+            rv = service->type->dealer(cf, service, &dealer[i].args[1],
+                                       dealer[i].n - 1);
+        }
+
+        if (rv == NGX_CONF_ERROR) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (rv != NGX_CONF_OK) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "%s in \"snorky_dealer %V %V\"", rv, &name,
+                          &dealer[i].args[1]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_snorky_service_t *
+ngx_snorky_service_own(ngx_snorky_registry_t *registry, ngx_str_t *name)
+{
+    ngx_uint_t              i;
+    ngx_snorky_service_t  **service;
+
+    service = registry->services.elts;
+
+    for (i = 0; i < registry->services.nelts; i++) {
+        if (service[i]->type->dealer
+            && service[i]->name.len == name->len
+            && ngx_strncmp(service[i]->name.data, name->data, name->len) == 0)
+        {
+            return service[i];
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -445,6 +655,83 @@ void *
 ngx_snorky_service_conf(ngx_snorky_service_t *service)
 {
     return service->conf;
+}
+
+
+void *
+ngx_snorky_service_state(ngx_snorky_service_t *service)
+{
+    return service->state;
+}
+
+
+ngx_snorky_json_t *
+ngx_snorky_service_json(ngx_snorky_service_t *service)
+{
+    return service->hub->json;
+}
+
+
+ngx_log_t *
+ngx_snorky_service_log(ngx_snorky_service_t *service)
+{
+    return service->hub->log;
+}
+
+
+ngx_int_t
+ngx_snorky_service_open_all(ngx_array_t *registries, ngx_snorky_hub_t *hub,
+    ngx_pool_t *pool)
+{
+    ngx_uint_t               i, n;
+    ngx_snorky_service_t   **service;
+    ngx_snorky_registry_t  **registry;
+
+    registry = registries->elts;
+
+    for (i = 0; i < registries->nelts; i++) {
+        service = registry[i]->services.elts;
+
+        for (n = 0; n < registry[i]->services.nelts; n++) {
+
+            service[n]->hub = hub;
+
+            service[n]->state = ngx_pcalloc(pool,
+                                    ngx_max(service[n]->type->state_size, 1));
+            if (service[n]->state == NULL) {
+                return NGX_ERROR;
+            }
+
+            if (service[n]->type->open
+                && service[n]->type->open(service[n]) != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_snorky_service_close_all(ngx_array_t *registries)
+{
+    ngx_uint_t               i, n;
+    ngx_snorky_service_t   **service;
+    ngx_snorky_registry_t  **registry;
+
+    registry = registries->elts;
+
+    for (i = 0; i < registries->nelts; i++) {
+        service = registry[i]->services.elts;
+
+        for (n = 0; n < registry[i]->services.nelts; n++) {
+            if (service[n]->type->close) {
+                service[n]->type->close(service[n]);
+            }
+        }
+    }
 }
 
 

@@ -12,6 +12,7 @@
 
 
 #include "ngx_snorky.h"
+#include "ngx_snorky_hub.h"
 
 
 #define NGX_SNORKY_DEFAULT_REGISTRY  "public"
@@ -21,6 +22,7 @@ typedef struct {
     ngx_str_t                    name;
     ngx_array_t                  services;  /* of ngx_snorky_service_t * */
     ngx_array_t                 *all;       /* of ngx_snorky_registry_t * */
+    ngx_array_t                 *dealers;   /* that stand in it, or NULL */
 } ngx_snorky_registry_t;
 
 
@@ -29,6 +31,9 @@ struct ngx_snorky_service_s {
     ngx_snorky_service_type_t   *type;
     ngx_snorky_registry_t       *registry;
     void                        *conf;
+
+    ngx_snorky_hub_t            *hub;       /* of this worker */
+    void                        *state;
 
     ngx_str_t                    head;      /* of its messages, on the wire */
     ngx_str_t                    prefix;    /* of its topics' names */
@@ -52,6 +57,19 @@ ngx_uint_t ngx_snorky_service_name_valid(ngx_str_t *name);
 
 char *ngx_snorky_service_add(ngx_conf_t *cf, ngx_snorky_registry_t *registry,
     ngx_snorky_service_type_t **types, ngx_str_t *args, ngx_uint_t nargs);
+
+/*
+ * "snorky_dealer SERVICE ...", in a registry or outside (NULL) of any: kept
+ * until all services are known.  NGX_CONF_OK or NGX_CONF_ERROR.
+ */
+
+char *ngx_snorky_service_add_dealer(ngx_conf_t *cf, ngx_array_t *registries,
+    ngx_snorky_registry_t *registry, ngx_str_t *args, ngx_uint_t nargs);
+
+/* a worker begins, and ends */
+ngx_int_t ngx_snorky_service_open_all(ngx_array_t *registries,
+    ngx_snorky_hub_t *hub, ngx_pool_t *pool);
+void ngx_snorky_service_close_all(ngx_array_t *registries);
 
 /* all services are known: finds those named in options, and inits each */
 char *ngx_snorky_service_init_all(ngx_conf_t *cf, ngx_array_t *registries);

@@ -9,13 +9,22 @@
 
 #include "ngx_snorky_session.h"
 #include "ngx_snorky_envelope.h"
+#include "ngx_snorky_hold.h"
 #include "ngx_snorky_topic.h"
+
+
+static ngx_snorky_msg_t *ngx_snorky_session_build(
+    ngx_snorky_service_t *service, ngx_str_t *parts, ngx_uint_t n,
+    ngx_log_t *log);
 
 
 void
 ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
 {
     ngx_queue_init(&s->subscriptions);
+    ngx_queue_init(&s->holds);
+
+    s->id = ngx_snorky_broker_session(s->hub->broker);
 
     if (listed) {
         s->listed = 1;
@@ -34,6 +43,7 @@ ngx_snorky_session_leave(ngx_snorky_session_t *s)
     s->left = 1;
 
     ngx_snorky_topic_leave_all(s);
+    ngx_snorky_hold_part_all(s);
     ngx_snorky_hub_stop_waiting(s->hub, s);
 
     if (s->listed) {
@@ -77,6 +87,25 @@ ngx_snorky_session_send_parts(ngx_snorky_session_t *s,
     ngx_snorky_service_t *service, ngx_str_t *parts, ngx_uint_t n,
     ngx_uint_t reply)
 {
+    ngx_snorky_msg_t  *msg;
+
+    msg = ngx_snorky_session_build(service, parts, n, s->log);
+    if (msg == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_snorky_session_send(s, msg, reply);
+
+    ngx_snorky_msg_unref(msg);
+
+    return NGX_OK;
+}
+
+
+static ngx_snorky_msg_t *
+ngx_snorky_session_build(ngx_snorky_service_t *service, ngx_str_t *parts,
+    ngx_uint_t n, ngx_log_t *log)
+{
     u_char            *p;
     size_t             len;
     ngx_uint_t         i;
@@ -88,9 +117,9 @@ ngx_snorky_session_send_parts(ngx_snorky_session_t *s,
         len += parts[i].len;
     }
 
-    msg = ngx_snorky_msg_create(len, s->log);
+    msg = ngx_snorky_msg_create(len, log);
     if (msg == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     p = ngx_cpymem(msg->text, service->head.data, service->head.len);
@@ -102,11 +131,36 @@ ngx_snorky_session_send_parts(ngx_snorky_session_t *s,
     ngx_memcpy(p, NGX_SNORKY_ENVELOPE_TAIL,
                sizeof(NGX_SNORKY_ENVELOPE_TAIL) - 1);
 
-    ngx_snorky_session_send(s, msg, reply);
+    return msg;
+}
+
+
+ngx_snorky_notice_t *
+ngx_snorky_notice_create(ngx_snorky_service_t *service, ngx_str_t *parts,
+    ngx_uint_t n)
+{
+    return (ngx_snorky_notice_t *) ngx_snorky_session_build(service, parts, n,
+                                                       service->hub->log);
+}
+
+
+void
+ngx_snorky_notice_send(ngx_snorky_notice_t *notice, ngx_snorky_session_t *s)
+{
+    s->hub->stats->deliveries++;
+
+    ngx_snorky_session_send(s, (ngx_snorky_msg_t *) notice, 0);
+}
+
+
+void
+ngx_snorky_notice_free(ngx_snorky_notice_t *notice)
+{
+    ngx_snorky_msg_t  *msg;
+
+    msg = (ngx_snorky_msg_t *) notice;
 
     ngx_snorky_msg_unref(msg);
-
-    return NGX_OK;
 }
 
 

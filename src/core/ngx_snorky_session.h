@@ -53,6 +53,9 @@ struct ngx_snorky_session_s {
     ngx_queue_t                waiting;     /* of those who wait for room */
     ngx_queue_t                subscriptions;
     ngx_uint_t                 nsubscriptions;
+    ngx_queue_t                holds;
+    ngx_uint_t                 nclaimed;    /* of these, without a topic */
+    uint64_t                   id;          /* in the zone; never 0 */
 
     ngx_snorky_hub_t          *hub;
     ngx_snorky_registry_t     *registry;
@@ -89,6 +92,10 @@ void ngx_snorky_session_leave(ngx_snorky_session_t *s);
 /* the core ends it: leaves, and has the transport close; idempotent */
 void ngx_snorky_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
     const char *reason);
+
+/* whether it may not subscribe to more */
+#define ngx_snorky_session_full(s)                                            \
+    ((s)->nsubscriptions + (s)->nclaimed >= (s)->limits->max_subscriptions)
 
 /* the one way out */
 void ngx_snorky_session_send(ngx_snorky_session_t *s, ngx_snorky_msg_t *msg,

@@ -13,51 +13,43 @@
 #include "ngx_snorky_session.h"
 
 
-typedef struct {
+struct ngx_snorky_topic_s {
     ngx_snorky_map_node_t      node;            /* first: found by the map */
     ngx_queue_t                subscriptions;
     ngx_uint_t                 count;
-    unsigned                   walked:1;        /* must not be freed */
-} ngx_snorky_topic_t;
+    ngx_uint_t                 pins;            /* must not be freed */
+
+    ngx_snorky_service_t      *service;         /* a feed: who hears it, ... */
+    void                      *data;            /* ... and with what */
+};
 
 
-typedef struct {
+struct ngx_snorky_subscription_s {
     ngx_queue_t                of_topic;
     ngx_queue_t                of_session;
     ngx_snorky_topic_t        *topic;
     ngx_snorky_session_t      *session;
-} ngx_snorky_subscription_t;
+};
 
 
-/* enough for any service's content and its envelope */
-#define NGX_SNORKY_TOPIC_PARTS  16
-
-
-static ngx_int_t ngx_snorky_topic_name(ngx_snorky_call_t *call,
-    ngx_snorky_service_t *service, ngx_snorky_value_t *key);
+static u_char *ngx_snorky_topic_scratch(ngx_snorky_hub_t *hub, size_t len);
 static ngx_int_t ngx_snorky_topic_locate(ngx_snorky_call_t *call,
     ngx_snorky_value_t *key, uint64_t *hash, ngx_snorky_topic_t **topic);
 static ngx_snorky_topic_t *ngx_snorky_topic_create(ngx_snorky_hub_t *hub,
     uint64_t hash);
+static void ngx_snorky_topic_unpin(ngx_snorky_hub_t *hub,
+    ngx_snorky_topic_t *topic);
 static void ngx_snorky_topic_free(ngx_snorky_hub_t *hub,
     ngx_snorky_topic_t *topic);
 static ngx_snorky_subscription_t *ngx_snorky_topic_subscription(
     ngx_snorky_topic_t *topic, ngx_snorky_session_t *s);
-static void ngx_snorky_topic_unlink(ngx_snorky_hub_t *hub,
-    ngx_snorky_subscription_t *subscription);
 
 
-/*
- * Writes the topic's name into the hub's scratch: the service's prefix and
- * the canonical key.  NGX_OK, NGX_DONE (answered), NGX_ERROR.
- */
-
-static ngx_int_t
+ngx_int_t
 ngx_snorky_topic_name(ngx_snorky_call_t *call, ngx_snorky_service_t *service,
     ngx_snorky_value_t *key)
 {
     u_char                *p;
-    size_t                 len;
     ngx_str_t              canonical;
     ngx_snorky_hub_t      *hub;
     ngx_snorky_session_t  *s;
@@ -65,23 +57,48 @@ ngx_snorky_topic_name(ngx_snorky_call_t *call, ngx_snorky_service_t *service,
     s = call->session;
     hub = s->hub;
 
-    if (key->text.len > s->limits->max_channel_size) {
-        return ngx_snorky_call_error(call, "Channel too long");
+    ngx_str_null(&canonical);
+
+    if (key) {
+
+        if (key->text.len > s->limits->max_channel_size) {
+            return ngx_snorky_call_too_long(call, key);
+        }
+
+        if (ngx_snorky_json_key(hub->json, &key->text,
+                                NGX_SNORKY_JSON_ANY_DEPTH, &canonical)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
-    if (ngx_snorky_json_key(hub->json, &key->text, s->limits->max_depth,
-                            &canonical)
-        != NGX_OK)
-    {
+    p = ngx_snorky_topic_scratch(hub, service->prefix.len + canonical.len);
+    if (p == NULL) {
         return NGX_ERROR;
     }
 
-    len = service->prefix.len + canonical.len;
+    p = ngx_cpymem(p, service->prefix.data, service->prefix.len);
+
+    if (canonical.len) {
+        ngx_memcpy(p, canonical.data, canonical.len);
+    }
+
+    return NGX_OK;
+}
+
+
+/* room for a name of so many bytes; NULL: no memory */
+
+static u_char *
+ngx_snorky_topic_scratch(ngx_snorky_hub_t *hub, size_t len)
+{
+    u_char  *p;
 
     if (len > hub->name_size) {
         p = ngx_alloc(len, hub->log);
         if (p == NULL) {
-            return NGX_ERROR;
+            return NULL;
         }
 
         if (hub->name.data) {
@@ -92,12 +109,9 @@ ngx_snorky_topic_name(ngx_snorky_call_t *call, ngx_snorky_service_t *service,
         hub->name_size = len;
     }
 
-    p = ngx_cpymem(hub->name.data, service->prefix.data, service->prefix.len);
-    ngx_memcpy(p, canonical.data, canonical.len);
-
     hub->name.len = len;
 
-    return NGX_OK;
+    return hub->name.data;
 }
 
 
@@ -137,15 +151,55 @@ ngx_snorky_topic_locate(ngx_snorky_call_t *call, ngx_snorky_value_t *key,
 ngx_int_t
 ngx_snorky_topic_join(ngx_snorky_call_t *call, ngx_snorky_value_t *key)
 {
+    ngx_int_t                   rc;
+    ngx_snorky_subscription_t  *subscription;
+
+    rc = ngx_snorky_topic_prepare(call, key, &subscription);
+
+    if (rc == NGX_OK) {
+        ngx_snorky_topic_link(subscription);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_snorky_topic_leave(ngx_snorky_call_t *call, ngx_snorky_value_t *key)
+{
+    ngx_int_t                   rc;
+    ngx_snorky_subscription_t  *subscription;
+
+    rc = ngx_snorky_topic_lookup(call, key, &subscription);
+
+    if (rc == NGX_OK) {
+        ngx_snorky_topic_unlink(subscription);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_snorky_topic_joined(ngx_snorky_call_t *call, ngx_snorky_value_t *key)
+{
+    ngx_snorky_subscription_t  *subscription;
+
+    return ngx_snorky_topic_lookup(call, key, &subscription);
+}
+
+
+ngx_int_t
+ngx_snorky_topic_prepare(ngx_snorky_call_t *call, ngx_snorky_value_t *key,
+    ngx_snorky_subscription_t **prepared)
+{
     uint64_t                    hash;
     ngx_int_t                   rc;
-    ngx_snorky_hub_t           *hub;
     ngx_snorky_topic_t         *topic;
     ngx_snorky_session_t       *s;
     ngx_snorky_subscription_t  *subscription;
 
     s = call->session;
-    hub = s->hub;
 
     rc = ngx_snorky_topic_locate(call, key, &hash, &topic);
     if (rc != NGX_OK) {
@@ -156,7 +210,7 @@ ngx_snorky_topic_join(ngx_snorky_call_t *call, ngx_snorky_value_t *key)
         return NGX_DECLINED;
     }
 
-    if (s->nsubscriptions >= s->limits->max_subscriptions) {
+    if (ngx_snorky_session_full(s)) {
         return ngx_snorky_call_error(call, "Too many subscriptions");
     }
 
@@ -166,117 +220,167 @@ ngx_snorky_topic_join(ngx_snorky_call_t *call, ngx_snorky_value_t *key)
     }
 
     if (topic == NULL) {
-        topic = ngx_snorky_topic_create(hub, hash);
+        topic = ngx_snorky_topic_create(s->hub, hash);
 
-        if (topic == NULL || s->left) {
+        if (topic == NULL) {
             ngx_free(subscription);
-
-            if (topic) {
-                ngx_snorky_topic_free(hub, topic);
-            }
-
-            return s->left ? NGX_DONE : NGX_ERROR;
+            return NGX_ERROR;
         }
     }
+
+    topic->pins++;
 
     subscription->topic = topic;
     subscription->session = s;
 
-    ngx_queue_insert_tail(&topic->subscriptions, &subscription->of_topic);
-    ngx_queue_insert_tail(&s->subscriptions, &subscription->of_session);
-
-    topic->count++;
-    s->nsubscriptions++;
-    hub->stats->subscriptions++;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_snorky_topic_leave(ngx_snorky_call_t *call, ngx_snorky_value_t *key)
-{
-    uint64_t                    hash;
-    ngx_int_t                   rc;
-    ngx_snorky_topic_t         *topic;
-    ngx_snorky_session_t       *s;
-    ngx_snorky_subscription_t  *subscription;
-
-    s = call->session;
-
-    rc = ngx_snorky_topic_locate(call, key, &hash, &topic);
-    if (rc != NGX_OK) {
-        return rc;
+    if (s->left) {
+        ngx_snorky_topic_cancel(subscription);
+        return NGX_DONE;
     }
 
-    subscription = topic ? ngx_snorky_topic_subscription(topic, s) : NULL;
-
-    if (subscription == NULL) {
-        return NGX_DECLINED;
-    }
-
-    ngx_snorky_topic_unlink(s->hub, subscription);
+    *prepared = subscription;
 
     return NGX_OK;
 }
 
 
 void
+ngx_snorky_topic_link(ngx_snorky_subscription_t *subscription)
+{
+    ngx_snorky_topic_t    *topic;
+    ngx_snorky_session_t  *s;
+
+    topic = subscription->topic;
+    s = subscription->session;
+
+    ngx_queue_insert_tail(&topic->subscriptions, &subscription->of_topic);
+    ngx_queue_insert_tail(&s->subscriptions, &subscription->of_session);
+
+    topic->pins--;
+    topic->count++;
+    s->nsubscriptions++;
+    s->hub->stats->subscriptions++;
+}
+
+
+void
+ngx_snorky_topic_cancel(ngx_snorky_subscription_t *subscription)
+{
+    ngx_snorky_topic_unpin(subscription->session->hub, subscription->topic);
+
+    ngx_free(subscription);
+}
+
+
+ngx_int_t
+ngx_snorky_topic_lookup(ngx_snorky_call_t *call, ngx_snorky_value_t *key,
+    ngx_snorky_subscription_t **found)
+{
+    uint64_t             hash;
+    ngx_int_t            rc;
+    ngx_snorky_topic_t  *topic;
+
+    rc = ngx_snorky_topic_locate(call, key, &hash, &topic);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    *found = topic ? ngx_snorky_topic_subscription(topic, call->session)
+                   : NULL;
+
+    return *found ? NGX_OK : NGX_DECLINED;
+}
+
+
+void
 ngx_snorky_topic_leave_all(ngx_snorky_session_t *s)
 {
-    ngx_queue_t                *q;
-    ngx_snorky_subscription_t  *subscription;
+    ngx_queue_t  *q;
 
     while (!ngx_queue_empty(&s->subscriptions)) {
         q = ngx_queue_head(&s->subscriptions);
-        subscription = ngx_queue_data(q, ngx_snorky_subscription_t,
-                                      of_session);
 
-        ngx_snorky_topic_unlink(s->hub, subscription);
+        ngx_snorky_topic_unlink(ngx_queue_data(q, ngx_snorky_subscription_t,
+                                               of_session));
     }
 }
 
 
 ngx_int_t
-ngx_snorky_topic_publish(ngx_snorky_call_t *call,
-    ngx_snorky_service_t *service, ngx_snorky_value_t *key, ngx_str_t *parts,
-    ngx_uint_t n)
+ngx_snorky_topic_text(ngx_snorky_call_t *call,
+    ngx_snorky_publication_t *publication, ngx_snorky_broker_text_t *text)
 {
-    uint64_t               hash;
     ngx_int_t              rc;
-    ngx_str_t              all[NGX_SNORKY_TOPIC_PARTS];
+    ngx_str_t             *part;
+    ngx_uint_t             i;
     ngx_snorky_hub_t      *hub;
-    ngx_snorky_session_t  *s;
+    ngx_snorky_service_t  *service;
 
-    s = call->session;
-    hub = s->hub;
+    hub = call->session->hub;
+    service = publication->service ? publication->service : call->service;
 
-    if (n > NGX_SNORKY_TOPIC_PARTS - 2) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_snorky_topic_name(call, service, key);
+    rc = ngx_snorky_topic_name(call, service, publication->key);
     if (rc != NGX_OK) {
         return rc;
     }
 
-    all[0] = service->head;
-    ngx_memcpy(&all[1], parts, n * sizeof(ngx_str_t));
-    ngx_str_set(&all[n + 1], NGX_SNORKY_ENVELOPE_TAIL);
+    ngx_memzero(text, sizeof(ngx_snorky_broker_text_t));
 
-    hash = ngx_snorky_broker_hash(hub->broker, &hub->name);
+    part = ngx_palloc(hub->pool, (publication->n + 2) * sizeof(ngx_str_t));
+    if (part == NULL) {
+        return NGX_ERROR;
+    }
 
-    rc = ngx_snorky_broker_publish(hub->broker, hash, &hub->name, all, n + 2);
+    text->parts = part;
+    text->n = publication->n + 2;
+
+    *part++ = service->head;
+
+    for (i = 0; i < publication->n; i++) {
+        *part++ = publication->parts[i];
+    }
+
+    ngx_str_set(part, NGX_SNORKY_ENVELOPE_TAIL);
+
+    for (i = 0; i < text->n; i++) {
+        text->len += text->parts[i].len;
+    }
+
+    text->name = hub->name;
+    text->hash = ngx_snorky_broker_hash(hub->broker, &hub->name);
+
+    if (publication->others) {
+        text->except = call->session->id;
+    }
+
+    if (publication->identity) {
+        text->only = *publication->identity;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_snorky_topic_publish(ngx_snorky_call_t *call,
+    ngx_snorky_publication_t *publication)
+{
+    ngx_int_t                 rc;
+    ngx_snorky_broker_text_t  text;
+
+    rc = ngx_snorky_topic_text(call, publication, &text);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_snorky_broker_publish(call->session->hub->broker, &text);
 
     if (rc == NGX_DECLINED) {
         return ngx_snorky_call_error(call, "Message too large");
     }
 
-    if (rc == NGX_AGAIN && s->overdue) {
-        s->overloaded = 1;
-        hub->stats->overloaded++;
-
-        return ngx_snorky_call_error(call, "Overloaded");
+    if (rc == NGX_AGAIN) {
+        return ngx_snorky_call_again(call);
     }
 
     return rc;
@@ -297,18 +401,27 @@ ngx_snorky_topic_find(void *data, uint64_t hash, ngx_str_t *name)
  * subscriptions with it, of which one is here.
  */
 
-void
-ngx_snorky_topic_deliver(void *data, void *found, ngx_snorky_msg_t *msg)
+ngx_int_t
+ngx_snorky_topic_deliver(void *data, void *found, ngx_snorky_msg_t *msg,
+    uint64_t except, ngx_str_t *only)
 {
     ngx_snorky_hub_t   *hub = data;
     ngx_snorky_topic_t *topic = found;
 
+    ngx_str_t                   text;
     ngx_queue_t                *q, *next;
+    ngx_snorky_session_t       *s;
     ngx_snorky_subscription_t  *subscription;
 
-    hub->stats->deliveries += topic->count;
+    if (topic->service) {
+        text.data = msg->text;
+        text.len = msg->len;
 
-    topic->walked = 1;
+        return topic->service->type->heard(topic->service, topic->data,
+                                           &text);
+    }
+
+    topic->pins++;
 
     for (q = ngx_queue_head(&topic->subscriptions);
          q != ngx_queue_sentinel(&topic->subscriptions);
@@ -316,15 +429,88 @@ ngx_snorky_topic_deliver(void *data, void *found, ngx_snorky_msg_t *msg)
     {
         next = ngx_queue_next(q);
         subscription = ngx_queue_data(q, ngx_snorky_subscription_t, of_topic);
+        s = subscription->session;
 
-        ngx_snorky_session_send(subscription->session, msg, 0);
+        if (s->id == except) {
+            continue;
+        }
+
+        if (only->len
+            && (only->len != s->identity.len
+                || ngx_memcmp(only->data, s->identity.data, only->len) != 0))
+        {
+            continue;
+        }
+
+        hub->stats->deliveries++;
+
+        ngx_snorky_session_send(s, msg, 0);
     }
 
-    topic->walked = 0;
+    ngx_snorky_topic_unpin(hub, topic);
 
-    if (topic->count == 0) {
-        ngx_snorky_topic_free(hub, topic);
+    return NGX_OK;
+}
+
+
+/* a feed's name can't be a topic's: no JSON begins with this byte */
+
+ngx_snorky_feed_t *
+ngx_snorky_feed_open(ngx_snorky_service_t *service, ngx_str_t *name,
+    void *data)
+{
+    uint64_t             hash;
+    ngx_snorky_hub_t    *hub;
+    ngx_snorky_topic_t  *topic;
+
+    hub = service->hub;
+
+    if (ngx_snorky_feed_name(service, name) != NGX_OK) {
+        return NULL;
     }
+
+    hash = ngx_snorky_broker_hash(hub->broker, &hub->name);
+
+    topic = ngx_snorky_topic_create(hub, hash);
+    if (topic == NULL) {
+        return NULL;
+    }
+
+    topic->pins = 1;
+    topic->service = service;
+    topic->data = data;
+
+    return (ngx_snorky_feed_t *) topic;
+}
+
+
+void
+ngx_snorky_feed_close(ngx_snorky_feed_t *feed)
+{
+    ngx_snorky_topic_t  *topic;
+
+    topic = (ngx_snorky_topic_t *) feed;
+
+    ngx_snorky_topic_unpin(topic->service->hub, topic);
+}
+
+
+ngx_int_t
+ngx_snorky_feed_name(ngx_snorky_service_t *service, ngx_str_t *name)
+{
+    u_char  *p;
+
+    p = ngx_snorky_topic_scratch(service->hub,
+                                 service->prefix.len + 1 + name->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(p, service->prefix.data, service->prefix.len);
+    *p++ = '\1';
+    ngx_memcpy(p, name->data, name->len);
+
+    return NGX_OK;
 }
 
 
@@ -349,7 +535,8 @@ ngx_snorky_topic_create(ngx_snorky_hub_t *hub, uint64_t hash)
     ngx_queue_init(&topic->subscriptions);
 
     topic->count = 0;
-    topic->walked = 0;
+    topic->pins = 0;
+    topic->service = NULL;
 
     /* the interest is made known first: what is appended from now on counts */
 
@@ -360,6 +547,15 @@ ngx_snorky_topic_create(ngx_snorky_hub_t *hub, uint64_t hash)
     hub->stats->channels++;
 
     return topic;
+}
+
+
+static void
+ngx_snorky_topic_unpin(ngx_snorky_hub_t *hub, ngx_snorky_topic_t *topic)
+{
+    if (--topic->pins == 0 && topic->count == 0) {
+        ngx_snorky_topic_free(hub, topic);
+    }
 }
 
 
@@ -417,13 +613,14 @@ ngx_snorky_topic_subscription(ngx_snorky_topic_t *topic,
 }
 
 
-static void
-ngx_snorky_topic_unlink(ngx_snorky_hub_t *hub,
-    ngx_snorky_subscription_t *subscription)
+void
+ngx_snorky_topic_unlink(ngx_snorky_subscription_t *subscription)
 {
+    ngx_snorky_hub_t    *hub;
     ngx_snorky_topic_t  *topic;
 
     topic = subscription->topic;
+    hub = subscription->session->hub;
 
     ngx_queue_remove(&subscription->of_topic);
     ngx_queue_remove(&subscription->of_session);
@@ -434,7 +631,7 @@ ngx_snorky_topic_unlink(ngx_snorky_hub_t *hub,
 
     ngx_free(subscription);
 
-    if (topic->count == 0 && !topic->walked) {
+    if (topic->count == 0 && topic->pins == 0) {
         ngx_snorky_topic_free(hub, topic);
     }
 }

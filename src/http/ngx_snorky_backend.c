@@ -10,7 +10,7 @@
 #include "ngx_snorky_backend.h"
 #include "ngx_snorky_dispatch.h"
 #include "ngx_snorky_header.h"
-#include "ngx_snorky_json.h"
+#include "ngx_snorky.h"
 #include "ngx_snorky_peer.h"
 
 

@@ -141,6 +141,20 @@ ngx_snorky_directive_registry_service(ngx_conf_t *cf, ngx_command_t *dummy,
         return ngx_conf_include(cf, dummy, conf);
     }
 
+    if (ngx_strcmp(value[0].data, "snorky_dealer") == 0) {
+
+        if (cf->args->nelts < 5) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid number of arguments in "
+                               "\"snorky_dealer\" directive");
+            return NGX_CONF_ERROR;
+        }
+
+        return ngx_snorky_service_add_dealer(cf, block->registry->all,
+                                             block->registry, &value[1],
+                                             cf->args->nelts - 1);
+    }
+
     if (ngx_strcmp(value[0].data, "snorky_service") != 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "unknown directive \"%V\" in \"snorky_registry\"",
@@ -175,6 +189,20 @@ ngx_snorky_directive_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     return ngx_snorky_service_add(cf,
                            ngx_snorky_registry_find(&smcf->registries, &name),
                            cmd->post, &value[1], cf->args->nelts - 1);
+}
+
+
+char *
+ngx_snorky_directive_dealer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_main_conf_t *smcf = conf;
+
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    return ngx_snorky_service_add_dealer(cf, &smcf->registries, NULL,
+                                         &value[1], cf->args->nelts - 1);
 }
 
 
@@ -418,6 +446,12 @@ ngx_snorky_directive_fault(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     } else if (ngx_strcmp(value[1].data, "committed") == 0) {
         smcf->hub.broker.fault = NGX_SNORKY_FAULT_COMMITTED;
+
+    } else if (ngx_strcmp(value[1].data, "allocated") == 0) {
+        smcf->hub.broker.fault = NGX_SNORKY_FAULT_ALLOCATED;
+
+    } else if (ngx_strcmp(value[1].data, "applied") == 0) {
+        smcf->hub.broker.fault = NGX_SNORKY_FAULT_APPLIED;
 
     } else {
         return "has an invalid place";

@@ -19,6 +19,8 @@ char *ngx_snorky_directive_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_snorky_directive_registry(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_snorky_directive_dealer(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_snorky_directive_service(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_snorky_directive_websocket(ngx_conf_t *cf, ngx_command_t *cmd,

@@ -54,6 +54,7 @@ static ngx_snorky_status_field_t  ngx_snorky_status_fields[] = {
     ngx_snorky_status_field(overloaded),
     ngx_snorky_status_field(bells_sent),
     ngx_snorky_status_field(bells_received),
+    ngx_snorky_status_field(revoked),
     ngx_snorky_status_field(drops),
     ngx_snorky_status_field(rejected_origin),
     ngx_snorky_status_field(rejected_handshake),
@@ -236,7 +237,7 @@ ngx_snorky_status_zone(u_char *p, ngx_snorky_zone_t *zone)
                           "\"locked_by\":%P},"
                           "\"log\":{\"size\":%uL,\"used\":%uL,"
                           "\"position\":%uL},",
-                       zone->size, (size_t) zone->pool->pfree * ngx_pagesize,
+                       zone->size, ngx_snorky_store_room(&zone->store),
                        ngx_snorky_zone_holder(zone),
                        zone->log.size, used, head);
 }

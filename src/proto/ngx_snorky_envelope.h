@@ -12,7 +12,6 @@
 
 
 #include "ngx_snorky.h"
-#include "ngx_snorky_json.h"
 
 
 /* how far below an envelope's root RPC parameters lie */

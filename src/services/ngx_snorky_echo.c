@@ -20,6 +20,12 @@ ngx_snorky_service_type_t  ngx_snorky_echo = {
     ngx_snorky_echo_message,
     NULL,
     0,
+    NULL,
+    NULL,
+    0,
+    NULL,
+    NULL,
+    NULL,
     NULL
 };
 

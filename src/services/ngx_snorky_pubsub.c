@@ -108,6 +108,12 @@ ngx_snorky_service_type_t  ngx_snorky_pubsub = {
     NULL,
     ngx_snorky_pubsub_options,
     sizeof(ngx_snorky_pubsub_conf_t),
+    NULL,
+    NULL,
+    0,
+    NULL,
+    NULL,
+    NULL,
     NULL
 };
 
@@ -140,7 +146,13 @@ ngx_snorky_service_type_t  ngx_snorky_pubsub_backend = {
     NULL,
     ngx_snorky_pubsub_backend_options,
     sizeof(ngx_snorky_pubsub_backend_conf_t),
-    ngx_snorky_pubsub_backend_init
+    ngx_snorky_pubsub_backend_init,
+    NULL,
+    0,
+    NULL,
+    NULL,
+    NULL,
+    NULL
 };
 
 
@@ -213,8 +225,9 @@ static ngx_int_t
 ngx_snorky_pubsub_deliver(ngx_snorky_call_t *call,
     ngx_snorky_service_t *service)
 {
-    ngx_str_t            parts[5];
-    ngx_snorky_value_t  *channel;
+    ngx_str_t                  parts[5];
+    ngx_snorky_value_t        *channel;
+    ngx_snorky_publication_t   publication;
 
     channel = ngx_snorky_call_param(call, NGX_SNORKY_PUBSUB_CHANNEL);
 
@@ -224,7 +237,14 @@ ngx_snorky_pubsub_deliver(ngx_snorky_call_t *call,
     parts[3] = ngx_snorky_call_param(call, NGX_SNORKY_PUBSUB_MESSAGE)->text;
     ngx_str_set(&parts[4], "}");
 
-    return ngx_snorky_topic_publish(call, service, channel, parts, 5);
+    ngx_memzero(&publication, sizeof(ngx_snorky_publication_t));
+
+    publication.service = service;
+    publication.key = channel;
+    publication.parts = parts;
+    publication.n = 5;
+
+    return ngx_snorky_topic_publish(call, &publication);
 }
 
 

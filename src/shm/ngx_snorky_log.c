@@ -33,20 +33,20 @@ ngx_snorky_log_init(ngx_snorky_log_t *log, u_char *ring, size_t size)
 
 
 uint64_t
-ngx_snorky_log_record_size(size_t name, size_t text)
+ngx_snorky_log_record_size(size_t data)
 {
     uint64_t  size;
 
-    size = sizeof(ngx_snorky_log_record_t) + name + text;
+    size = sizeof(ngx_snorky_log_record_t) + data;
 
     return ngx_align(size, NGX_SNORKY_LOG_ALIGN);
 }
 
 
 ngx_uint_t
-ngx_snorky_log_fits(ngx_snorky_log_t *log, size_t name, size_t text)
+ngx_snorky_log_fits(ngx_snorky_log_t *log, size_t data)
 {
-    return ngx_snorky_log_record_size(name, text)
+    return ngx_snorky_log_record_size(data)
            <= log->size / NGX_SNORKY_LOG_SHARE;
 }
 
@@ -59,47 +59,46 @@ ngx_snorky_log_at(ngx_snorky_log_t *log, uint64_t position)
 
 
 ngx_snorky_log_record_t *
-ngx_snorky_log_reserve_locked(ngx_snorky_log_t *log, size_t name, size_t text)
+ngx_snorky_log_reserve_locked(ngx_snorky_log_t *log, uint64_t *place,
+    size_t data)
 {
     uint64_t                  size, rest, pad;
     ngx_snorky_log_record_t  *record;
 
-    size = ngx_snorky_log_record_size(name, text);
-    rest = log->size - log->head % log->size;
+    size = ngx_snorky_log_record_size(data);
+    rest = log->size - *place % log->size;
     pad = (size > rest) ? rest : 0;
 
-    if (log->head + pad + size - log->tail > log->size) {
+    if (*place + pad + size - log->tail > log->size) {
         return NULL;
     }
 
     if (pad) {
-        record = ngx_snorky_log_at(log, log->head);
+        record = ngx_snorky_log_at(log, *place);
 
-        record->position = log->head;
-        record->hash = 0;
+        ngx_memzero(record, sizeof(ngx_snorky_log_record_t));
+
+        record->position = *place;
         record->size = (uint32_t) pad;
         record->type = NGX_SNORKY_LOG_PAD;
-        record->name = 0;
-        record->text = 0;
     }
 
-    record = ngx_snorky_log_at(log, log->head + pad);
+    record = ngx_snorky_log_at(log, *place + pad);
 
-    record->position = log->head + pad;
+    record->position = *place + pad;
     record->size = (uint32_t) size;
     record->type = NGX_SNORKY_LOG_TOPIC;
-    record->name = (uint32_t) name;
-    record->text = (uint32_t) text;
+
+    *place = record->position + size;
 
     return record;
 }
 
 
 void
-ngx_snorky_log_commit_locked(ngx_snorky_log_t *log,
-    ngx_snorky_log_record_t *record)
+ngx_snorky_log_commit_locked(ngx_snorky_log_t *log, uint64_t place)
 {
-    ngx_snorky_store(&log->head, record->position + record->size);
+    ngx_snorky_store(&log->head, place);
 }
 
 
@@ -133,7 +132,8 @@ ngx_snorky_log_read(ngx_snorky_log_t *log, uint64_t *cursor,
 
         if (record->type != NGX_SNORKY_LOG_PAD) {
 
-            if (ngx_snorky_log_record_size(record->name, record->text)
+            if (ngx_snorky_log_record_size((size_t) record->name
+                                           + record->text + record->only)
                 != record->size)
             {
                 return NGX_DECLINED;

@@ -36,13 +36,16 @@ typedef enum {
 typedef struct {
     uint64_t                  position;
     uint64_t                  hash;     /* of the topic's name */
+    uint64_t                  except;   /* a session that does not get it */
     uint32_t                  size;     /* with this head; a multiple of 64 */
     uint32_t                  type;
     uint32_t                  name;     /* bytes of the topic's name ... */
-    uint32_t                  text;     /* ... and of the text behind it */
+    uint32_t                  text;     /* ... of the text behind it ... */
+    uint32_t                  only;     /* ... and of an identity */
+    uint32_t                  unused;
 } ngx_snorky_log_record_t;
 
-/* the name's bytes, and the text's behind them */
+/* the bytes of these three */
 #define ngx_snorky_log_data(record)   ((u_char *) ((record) + 1))
 
 
@@ -52,26 +55,25 @@ typedef struct {
 
 void ngx_snorky_log_init(ngx_snorky_log_t *log, u_char *ring, size_t size);
 
-/* bytes that a record takes, and whether the log takes it at all */
-uint64_t ngx_snorky_log_record_size(size_t name, size_t text);
-ngx_uint_t ngx_snorky_log_fits(ngx_snorky_log_t *log, size_t name,
-    size_t text);
+/* bytes that a record with so much data takes, and whether it may be so big */
+uint64_t ngx_snorky_log_record_size(size_t data);
+ngx_uint_t ngx_snorky_log_fits(ngx_snorky_log_t *log, size_t data);
 
 /*
  * A place for a record that fits, or NULL while the log is full: what lies
- * between tail and head is still to be read by somebody.  The caller fills
- * in hash, name and text, then commits.
+ * between tail and head is still to be read by somebody.  The first is
+ * reserved at the head, the next where *place then is; the caller fills in
+ * hash, except, the lengths and the data, and commits them all at *place.
  */
 
 ngx_snorky_log_record_t *ngx_snorky_log_reserve_locked(ngx_snorky_log_t *log,
-    size_t name, size_t text);
-void ngx_snorky_log_commit_locked(ngx_snorky_log_t *log,
-    ngx_snorky_log_record_t *record);
+    uint64_t *place, size_t data);
+void ngx_snorky_log_commit_locked(ngx_snorky_log_t *log, uint64_t place);
 
 /*
  * The record at *cursor, which is moved to it over padding.
  *
- *   NGX_OK        *record is a copy of its head, *data its name and text in
+ *   NGX_OK        *record is a copy of its head, *data its bytes in
  *                 the ring; its end is *cursor + record->size
  *   NGX_DONE      *cursor is at the head
  *   NGX_DECLINED  the ring has gone over this place: the reader was lost

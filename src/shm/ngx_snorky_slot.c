@@ -13,8 +13,9 @@ static uint64_t *ngx_snorky_slot_word(ngx_snorky_slot_t *slot, uint64_t hash,
     uint64_t *bit);
 
 
-uint64_t
-ngx_snorky_slot_take_locked(ngx_snorky_slot_t *slot, uint64_t position)
+void
+ngx_snorky_slot_take_locked(ngx_snorky_slot_t *slot, uint64_t generation,
+    uint64_t position)
 {
     ngx_memzero(slot->interest, sizeof(slot->interest));
     ngx_memzero(&slot->stats, sizeof(ngx_snorky_stats_t));
@@ -25,13 +26,11 @@ ngx_snorky_slot_take_locked(ngx_snorky_slot_t *slot, uint64_t position)
     slot->bell = 0;
     slot->wants_room = 0;
     slot->quitting = 0;
-    slot->generation++;
+    slot->generation = generation;
 
     /* whoever dies before this line has left a free slot */
 
     ngx_snorky_store(&slot->state, NGX_SNORKY_SLOT_LIVE);
-
-    return slot->generation;
 }
 
 

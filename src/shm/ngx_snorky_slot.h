@@ -58,6 +58,7 @@ typedef struct {
     uint64_t                  overloaded;
     uint64_t                  bells_sent;
     uint64_t                  bells_received;
+    uint64_t                  revoked;
     uint64_t                  drops;
     uint64_t                  rejected_origin;
     uint64_t                  rejected_handshake;
@@ -92,7 +93,7 @@ typedef enum {
 
 typedef struct {
     uint64_t                  state;
-    uint64_t                  generation;   /* grows with every owner */
+    uint64_t                  generation;   /* another for every owner */
     uint64_t                  pid;
 
     uint64_t                  cursor;       /* read the log up to here */
@@ -107,13 +108,9 @@ typedef struct {
 } ngx_snorky_slot_t;
 
 
-/*
- * Takes a free slot for this process, with its cursor at "position"; returns
- * the generation.
- */
-
-uint64_t ngx_snorky_slot_take_locked(ngx_snorky_slot_t *slot,
-    uint64_t position);
+/* takes a free slot for this process, with its cursor at "position" */
+void ngx_snorky_slot_take_locked(ngx_snorky_slot_t *slot,
+    uint64_t generation, uint64_t position);
 
 /* gives it back; what it counted is added to "ended", the gauges are not */
 void ngx_snorky_slot_free_locked(ngx_snorky_slot_t *slot,

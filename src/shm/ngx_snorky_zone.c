@@ -9,6 +9,7 @@
 
 
 #include "ngx_snorky_zone.h"
+#include "ngx_snorky.h"
 
 
 #define NGX_SNORKY_ZONE_NAME       "snorky/"
@@ -28,7 +29,6 @@ static ngx_int_t ngx_snorky_zone_init(ngx_shm_zone_t *shm_zone, void *data);
 static ngx_int_t ngx_snorky_zone_create(ngx_shm_zone_t *shm_zone,
     ngx_snorky_zone_t **zone);
 static ngx_uint_t ngx_snorky_zone_slots(size_t size);
-static ngx_int_t ngx_snorky_zone_secret(uint64_t secret[2]);
 static ngx_uint_t ngx_snorky_zone_adopted(ngx_cycle_t *cycle, void *addr);
 
 
@@ -138,7 +138,14 @@ ngx_snorky_zone_create(ngx_shm_zone_t *shm_zone, ngx_snorky_zone_t **created)
 
     *created = zone;
 
-    return ngx_snorky_zone_secret(zone->secret);
+    /* clients choose channel names: they must not be able to choose hashes */
+
+    if (ngx_snorky_random(zone->secret, sizeof(zone->secret)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_snorky_store_init(&zone->store, pool, zone->size,
+                                 zone->nslots);
 }
 
 
@@ -150,31 +157,6 @@ ngx_snorky_zone_slots(size_t size)
     n = size / NGX_SNORKY_ZONE_SLOT_SHARE;
 
     return ngx_max(NGX_SNORKY_ZONE_MIN_SLOTS, ngx_min(n, NGX_MAX_PROCESSES));
-}
-
-
-/* clients choose channel names: they must not be able to choose hashes */
-
-static ngx_int_t
-ngx_snorky_zone_secret(uint64_t secret[2])
-{
-    size_t    size;
-    ssize_t   n;
-    ngx_fd_t  fd;
-
-    size = 2 * sizeof(uint64_t);
-
-    fd = ngx_open_file("/dev/urandom", NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        return NGX_ERROR;
-    }
-
-    n = ngx_read_fd(fd, (u_char *) secret, size);
-
-    (void) ngx_close_file(fd);
-
-    return (n == (ssize_t) size) ? NGX_OK : NGX_ERROR;
 }
 
 

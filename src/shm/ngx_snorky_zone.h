@@ -14,11 +14,11 @@
 
 
 #include "ngx_snorky_log.h"
-#include "ngx_snorky_slot.h"
+#include "ngx_snorky_store.h"
 
 
 /* grows with every change of what lies in the zone */
-#define NGX_SNORKY_ZONE_LAYOUT    1
+#define NGX_SNORKY_ZONE_LAYOUT    2
 
 /* bytes; below, not even a small log has room */
 #define NGX_SNORKY_ZONE_MIN_SIZE  (64 * 1024)
@@ -33,10 +33,12 @@ typedef struct {
     ngx_slab_pool_t          *pool;         /* its mutex guards all of this */
 
     ngx_snorky_log_t          log;
+    ngx_snorky_store_t        store;
 
     ngx_snorky_stats_t        ended;        /* of workers that are no more */
     uint64_t                  rooms_wanted; /* some slot wants room */
 
+    uint64_t                  generation;   /* the last one of any slot */
     ngx_uint_t                nslots;
     ngx_uint_t                top;          /* slots from here on never used */
     ngx_snorky_slot_t        *slots;

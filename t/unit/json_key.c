@@ -10,7 +10,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "ngx_snorky_json.h"
+#include "ngx_snorky.h"
 #include "nginx_shim.h"
 #include "tap.h"
 #include "json_model.h"

@@ -13,7 +13,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "ngx_snorky_json.h"
+#include "ngx_snorky.h"
 #include "tap.h"
 
 

@@ -37,20 +37,28 @@ static ngx_int_t
 append(ngx_snorky_log_t *log, const char *name, const char *text)
 {
     u_char                   *p;
+    uint64_t                  place;
     ngx_snorky_log_record_t  *record;
 
-    record = ngx_snorky_log_reserve_locked(log, strlen(name), strlen(text));
+    place = log->head;
+
+    record = ngx_snorky_log_reserve_locked(log, &place,
+                                           strlen(name) + strlen(text));
 
     if (record == NULL) {
         return NGX_AGAIN;
     }
 
     record->hash = 42;
+    record->except = 0;
+    record->name = (uint32_t) strlen(name);
+    record->text = (uint32_t) strlen(text);
+    record->only = 0;
 
     p = ngx_cpymem(ngx_snorky_log_data(record), name, strlen(name));
     ngx_memcpy(p, text, strlen(text));
 
-    ngx_snorky_log_commit_locked(log, record);
+    ngx_snorky_log_commit_locked(log, place);
 
     return NGX_OK;
 }
@@ -108,7 +116,8 @@ test_uncommitted(void)
 
     ngx_snorky_log_init(&log, log_ring, LOG_SIZE);
 
-    (void) ngx_snorky_log_reserve_locked(&log, 10, 1000);
+    cursor = 0;
+    (void) ngx_snorky_log_reserve_locked(&log, &cursor, 1010);
 
     cursor = 0;
 
@@ -165,6 +174,51 @@ test_full(void)
 }
 
 
+/* what is reserved one behind the other is committed at once, or not at all */
+
+static void
+test_together(void)
+{
+    u_char                   *data;
+    uint64_t                  cursor, place;
+    ngx_uint_t                i;
+    ngx_snorky_log_t          log;
+    ngx_snorky_log_record_t  *record, copy;
+
+    ngx_snorky_log_init(&log, log_ring, LOG_SIZE);
+
+    cursor = 0;
+    place = 0;
+
+    for (i = 1; i <= 3; i++) {
+        record = ngx_snorky_log_reserve_locked(&log, &place, i);
+
+        record->name = (uint32_t) i;
+        record->text = 0;
+        record->only = 0;
+    }
+
+    tap_is_int(ngx_snorky_log_read(&log, &cursor, &copy, &data), NGX_DONE,
+               "of several records none exists before they are committed");
+
+    ngx_snorky_log_commit_locked(&log, place);
+
+    for (i = 1; i <= 3; i++) {
+        tap_is_int(ngx_snorky_log_read(&log, &cursor, &copy, &data), NGX_OK,
+                   "then they all do");
+        tap_is_int(copy.name, (int) i, "in their order");
+
+        cursor += copy.size;
+    }
+
+    while (ngx_snorky_log_reserve_locked(&log, &place, 1000)) {
+        /* void */
+    }
+
+    tap_is_int(log.head, cursor, "what has no room any more is no harm");
+}
+
+
 static void
 test_fits(void)
 {
@@ -176,9 +230,9 @@ test_fits(void)
     largest = LOG_SIZE / NGX_SNORKY_LOG_SHARE
               - sizeof(ngx_snorky_log_record_t);
 
-    tap_ok(ngx_snorky_log_fits(&log, 24, largest - 24),
+    tap_ok(ngx_snorky_log_fits(&log, largest),
            "a record may be a quarter of the log");
-    tap_ok(!ngx_snorky_log_fits(&log, 24, largest - 23), "but not larger");
+    tap_ok(!ngx_snorky_log_fits(&log, largest + 1), "but not larger");
 }
 
 
@@ -188,7 +242,7 @@ static void
 test_wrap(void)
 {
     u_char                   *data;
-    uint64_t                  start, cursor;
+    uint64_t                  start, cursor, end;
     ngx_uint_t                failed;
     ngx_snorky_log_t          log;
     ngx_snorky_log_record_t  *place, record;
@@ -201,15 +255,20 @@ test_wrap(void)
         log.head = start;
         log.tail = start;
 
-        place = ngx_snorky_log_reserve_locked(&log, 8, 900);
+        end = start;
+        place = ngx_snorky_log_reserve_locked(&log, &end, 908);
 
         if (place == NULL) {
             failed++;
             continue;
         }
 
+        place->name = 4;
+        place->text = 900;
+        place->only = 4;
+
         ngx_memset(ngx_snorky_log_data(place), 'x', 908);
-        ngx_snorky_log_commit_locked(&log, place);
+        ngx_snorky_log_commit_locked(&log, end);
 
         cursor = start;
 
@@ -252,10 +311,12 @@ test_nonsense(void)
         place->size = (uint32_t) (tap_random() >> (tap_random() % 64));
         place->name = (uint32_t) (tap_random() >> (tap_random() % 64));
         place->text = (uint32_t) (tap_random() >> (tap_random() % 64));
+        place->only = (uint32_t) (tap_random() >> (tap_random() % 64));
 
         if (tap_random() % 2) {
-            place->size = (uint32_t) ngx_snorky_log_record_size(place->name,
-                                                                place->text);
+            place->size = (uint32_t) ngx_snorky_log_record_size(
+                               (size_t) place->name + place->text
+                               + place->only);
         }
 
         cursor = 0;
@@ -263,7 +324,7 @@ test_nonsense(void)
 
         if (rc == NGX_OK
             && (uint64_t) (data - log_ring) + record.name + record.text
-               > LOG_SIZE)
+               + record.only > LOG_SIZE)
         {
             outside++;
         }
@@ -462,6 +523,7 @@ main(void)
     test_order();
     test_uncommitted();
     test_full();
+    test_together();
     test_fits();
     test_wrap();
     test_nonsense();
