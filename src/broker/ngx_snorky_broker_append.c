@@ -128,16 +128,13 @@ ngx_snorky_broker_put_locked(ngx_snorky_broker_t *broker, uint64_t *place,
     record->text = (uint32_t) text->len;
     record->only = (uint32_t) text->only.len;
 
-    p = ngx_cpymem(ngx_snorky_log_data(record), text->name.data,
-                   text->name.len);
+    p = ngx_snorky_store_copy(ngx_snorky_log_data(record), &text->name);
 
     for (i = 0; i < text->n; i++) {
-        p = ngx_cpymem(p, text->parts[i].data, text->parts[i].len);
+        p = ngx_snorky_store_copy(p, &text->parts[i]);
     }
 
-    if (text->only.len) {
-        ngx_memcpy(p, text->only.data, text->only.len);
-    }
+    (void) ngx_snorky_store_copy(p, &text->only);
 
     ngx_snorky_broker_fault(broker, NGX_SNORKY_FAULT_WRITTEN);
 

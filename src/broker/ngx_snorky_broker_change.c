@@ -596,14 +596,20 @@ ngx_snorky_broker_change_apply(ngx_snorky_store_t *store,
             break;
         }
 
+        /* a text before it may have been too much for all who waited */
+
+        if (!ngx_snorky_journal_awaited(step->set->journal, step->bit)) {
+            ngx_snorky_store_free_locked(store, kept);
+            break;
+        }
+
         kept->bit = (uint32_t) step->bit;
         kept->len = (uint32_t) step->text.len;
 
         p = ngx_snorky_journal_text(kept);
 
         for (i = 0; i < step->text.n; i++) {
-            p = ngx_cpymem(p, step->text.parts[i].data,
-                           step->text.parts[i].len);
+            p = ngx_snorky_store_copy(p, &step->text.parts[i]);
         }
 
         ngx_snorky_journal_keep_locked(step->set->journal, kept);

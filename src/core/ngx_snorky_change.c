@@ -652,7 +652,7 @@ ngx_snorky_change_done(ngx_snorky_change_t *change)
     release = change->releases.elts;
 
     for (i = 0; i < change->releases.nelts; i++) {
-        ngx_snorky_hold_end(release[i]);
+        ngx_snorky_hold_unlink(release[i]);
     }
 
     if (change->hold) {
@@ -662,11 +662,15 @@ ngx_snorky_change_done(ngx_snorky_change_t *change)
         ngx_snorky_hold_link(change->hold);
     }
 
-    if (change->leave) {
+    if (change->leave || change->releases.nelts) {
         ngx_snorky_broker_drain_to(hub->broker, change->broker.begin);
 
-        if (!s->left) {
+        if (change->leave && !s->left) {
             ngx_snorky_topic_unlink(change->leave);
+        }
+
+        for (i = 0; i < change->releases.nelts; i++) {
+            ngx_snorky_hold_end(release[i]);
         }
     }
 

@@ -12,7 +12,6 @@
 
 static ngx_snorky_hold_t *ngx_snorky_hold_from(ngx_queue_t *q,
     ngx_snorky_session_t *s, ngx_snorky_service_t *service);
-static void ngx_snorky_hold_unlink(ngx_snorky_hold_t *hold);
 
 
 ngx_snorky_hold_t *
@@ -50,7 +49,7 @@ ngx_snorky_hold_link(ngx_snorky_hold_t *hold)
 }
 
 
-static void
+void
 ngx_snorky_hold_unlink(ngx_snorky_hold_t *hold)
 {
     ngx_queue_remove(&hold->shared.queue);
@@ -67,8 +66,6 @@ ngx_snorky_hold_end(ngx_snorky_hold_t *hold)
     if (hold->service->type->released) {
         hold->service->type->released(hold->service, hold);
     }
-
-    ngx_snorky_hold_unlink(hold);
 
     ngx_free(hold);
 }

@@ -31,7 +31,10 @@ ngx_snorky_hold_t *ngx_snorky_hold_create(ngx_snorky_session_t *s,
 /* it is the session's */
 void ngx_snorky_hold_link(ngx_snorky_hold_t *hold);
 
-/* it has been released in the store: the service is told, the memory freed */
+/* it has been released in the store, and the session has it no longer ... */
+void ngx_snorky_hold_unlink(ngx_snorky_hold_t *hold);
+
+/* ... and then the service is told, and the memory freed */
 void ngx_snorky_hold_end(ngx_snorky_hold_t *hold);
 
 /* the session ends: its holds go back to the broker */

@@ -4,8 +4,9 @@
  *
  * cursors: who has joined a document sees where the others are in it
  * (protocol, 8).  A cursor is a record of the document, whose key is the
- * public handle and whose value is the CURSOR as all see it.  Its owner finds
- * it by the private handle.
+ * public handle and whose value is an object with the rest of the CURSOR: to
+ * each client the document is told as it has itself written it.  The owner
+ * finds its cursor by the private handle.
  */
 
 
@@ -16,6 +17,9 @@
 
 /* public handles are integers of JavaScript's exact range, below 2^53 */
 #define NGX_SNORKY_CURSORS_HANDLE     ((UINT64_C(1) << 53) - 1)
+
+/* of a CURSOR, made of its handle, its document and the rest */
+#define NGX_SNORKY_CURSORS_PARTS      6
 
 /* that a random one is taken already is nearly impossible, thrice more so */
 #define NGX_SNORKY_CURSORS_TRIES      3
@@ -47,6 +51,8 @@ typedef struct {
 
 
 static ngx_int_t ngx_snorky_cursors_join(ngx_snorky_call_t *call);
+static ngx_str_t *ngx_snorky_cursors_parts(ngx_str_t *part,
+    ngx_str_t *handle, ngx_str_t *document, ngx_str_t *rest);
 static ngx_int_t ngx_snorky_cursors_leave(ngx_snorky_call_t *call);
 static ngx_int_t ngx_snorky_cursors_in(ngx_snorky_call_t *call,
     ngx_snorky_hold_t *hold, ngx_str_t *document);
@@ -55,6 +61,9 @@ static ngx_int_t ngx_snorky_cursors_try(ngx_snorky_call_t *call,
     ngx_str_t *label);
 static ngx_int_t ngx_snorky_cursors_record(ngx_snorky_call_t *call,
     ngx_snorky_record_t *record);
+static ngx_int_t ngx_snorky_cursors_content(ngx_snorky_call_t *call,
+    ngx_str_t *type, ngx_str_t *handle, ngx_str_t *document, ngx_str_t *rest,
+    ngx_str_t *content);
 static ngx_int_t ngx_snorky_cursors_update(ngx_snorky_call_t *call);
 static ngx_int_t ngx_snorky_cursors_merge(ngx_snorky_call_t *call,
     ngx_str_t *old, ngx_str_t *cursor);
@@ -101,6 +110,9 @@ static ngx_str_t  ngx_snorky_cursors_remove_params[] = {
     ngx_null_string
 };
 
+
+static ngx_str_t  ngx_snorky_cursors_added = ngx_string("cursorAdded");
+static ngx_str_t  ngx_snorky_cursors_updated = ngx_string("cursorUpdated");
 
 static ngx_str_t  ngx_snorky_cursors_position = ngx_string("position");
 static ngx_str_t  ngx_snorky_cursors_status = ngx_string("status");
@@ -164,7 +176,7 @@ static ngx_int_t
 ngx_snorky_cursors_join(ngx_snorky_call_t *call)
 {
     ngx_int_t             rc;
-    ngx_str_t            *parts, data;
+    ngx_str_t            *parts, *part, data;
     ngx_uint_t            i, n;
     ngx_snorky_value_t   *document;
     ngx_snorky_change_t  *change;
@@ -192,29 +204,56 @@ ngx_snorky_cursors_join(ngx_snorky_call_t *call)
     }
 
     listed = ngx_snorky_change_listed(change, &n);
-    parts = ngx_palloc(ngx_snorky_call_pool(call),
-                       (2 * n + 2) * sizeof(ngx_str_t));
+    parts = ngx_palloc(ngx_snorky_call_pool(call), (n + 1) * sizeof(parts[0])
+                                            * (NGX_SNORKY_CURSORS_PARTS + 1));
 
     if (listed == NULL || parts == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_str_set(&parts[0], "{\"cursors\":[");
+    part = parts;
+    ngx_str_set(part, "{\"cursors\":[");
+    part++;
 
     for (i = 0; i < n; i++) {
-        parts[2 * i + 1] = listed[i].value;
-        ngx_str_set(&parts[2 * i + 2], ",");
+
+        if (i) {
+            ngx_str_set(part, ",");
+            part++;
+        }
+
+        part = ngx_snorky_cursors_parts(part, &listed[i].key, &document->text,
+                                        &listed[i].value);
     }
 
-    ngx_str_set(&parts[n ? 2 * n : 1], "]}");
+    ngx_str_set(part, "]}");
+    part++;
 
-    if (ngx_snorky_cursors_concat(call, parts, n ? 2 * n + 1 : 2, &data)
-        != NGX_OK)
-    {
+    if (ngx_snorky_cursors_concat(call, parts, part - parts, &data) != NGX_OK) {
         return NGX_ERROR;
     }
 
     return ngx_snorky_call_reply(call, &data);
+}
+
+
+/* the rest is an object that continues the one that is begun here */
+
+static ngx_str_t *
+ngx_snorky_cursors_parts(ngx_str_t *part, ngx_str_t *handle,
+    ngx_str_t *document, ngx_str_t *rest)
+{
+    ngx_str_set(&part[0], "{\"publicHandle\":");
+    part[1] = *handle;
+    ngx_str_set(&part[2], ",\"document\":");
+    part[3] = *document;
+
+    ngx_str_set(&part[4], ",");
+
+    part[5].data = rest->data + 1;
+    part[5].len = rest->len - 1;
+
+    return &part[NGX_SNORKY_CURSORS_PARTS];
 }
 
 
@@ -364,7 +403,7 @@ ngx_snorky_cursors_try(ngx_snorky_call_t *call, ngx_str_t *label)
 {
     uint64_t                   handle;
     ngx_int_t                  rc;
-    ngx_str_t                  parts[3], content;
+    ngx_str_t                  content;
     ngx_snorky_value_t        *document;
     ngx_snorky_record_t        record;
     ngx_snorky_change_t       *change;
@@ -395,16 +434,12 @@ ngx_snorky_cursors_try(ngx_snorky_call_t *call, ngx_str_t *label)
     if (ngx_snorky_cursors_record(call, &record) != NGX_OK
         || ngx_snorky_cursors_removed(call, handle, &document->text,
                                       &record.farewell[0])
+           != NGX_OK
+        || ngx_snorky_cursors_content(call, &ngx_snorky_cursors_added,
+                                      &record.key, &document->text,
+                                      &record.value, &content)
            != NGX_OK)
     {
-        return NGX_ERROR;
-    }
-
-    ngx_str_set(&parts[0], "{\"type\":\"cursorAdded\",\"cursor\":");
-    parts[1] = record.value;
-    ngx_str_set(&parts[2], "}");
-
-    if (ngx_snorky_cursors_concat(call, parts, 3, &content) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -430,12 +465,12 @@ ngx_snorky_cursors_try(ngx_snorky_call_t *call, ngx_str_t *label)
 }
 
 
-/* its value, the CURSOR that all see */
+/* its value; the first member is behind others when it is sent */
 
 static ngx_int_t
 ngx_snorky_cursors_record(ngx_snorky_call_t *call, ngx_snorky_record_t *record)
 {
-    ngx_str_t   parts[11], *identity;
+    ngx_str_t   parts[7], *identity;
 
     identity = ngx_snorky_session_identity(ngx_snorky_call_session(call));
 
@@ -444,19 +479,36 @@ ngx_snorky_cursors_record(ngx_snorky_call_t *call, ngx_snorky_record_t *record)
         return NGX_ERROR;
     }
 
-    ngx_str_set(&parts[0], "{\"publicHandle\":");
-    parts[1] = record->key;
-    ngx_str_set(&parts[2], ",\"document\":");
-    parts[3] = record->set->text;
-    ngx_str_set(&parts[4], ",\"position\":");
-    parts[5] = ngx_snorky_call_param(call, NGX_SNORKY_CURSORS_POSITION)->text;
-    ngx_str_set(&parts[6], ",\"status\":");
-    parts[7] = ngx_snorky_call_param(call, NGX_SNORKY_CURSORS_STATUS)->text;
-    ngx_str_set(&parts[8], ",\"owner\":");
-    parts[9] = *identity;
-    ngx_str_set(&parts[10], "}");
+    ngx_str_set(&parts[0], "{\"position\":");
+    parts[1] = ngx_snorky_call_param(call, NGX_SNORKY_CURSORS_POSITION)->text;
+    ngx_str_set(&parts[2], ",\"status\":");
+    parts[3] = ngx_snorky_call_param(call, NGX_SNORKY_CURSORS_STATUS)->text;
+    ngx_str_set(&parts[4], ",\"owner\":");
+    parts[5] = *identity;
+    ngx_str_set(&parts[6], "}");
 
-    return ngx_snorky_cursors_concat(call, parts, 11, &record->value);
+    return ngx_snorky_cursors_concat(call, parts, 7, &record->value);
+}
+
+
+/* {"type":TYPE,"cursor":CURSOR} */
+
+static ngx_int_t
+ngx_snorky_cursors_content(ngx_snorky_call_t *call, ngx_str_t *type,
+    ngx_str_t *handle, ngx_str_t *document, ngx_str_t *rest,
+    ngx_str_t *content)
+{
+    ngx_str_t  parts[NGX_SNORKY_CURSORS_PARTS + 4], *part;
+
+    ngx_str_set(&parts[0], "{\"type\":\"");
+    parts[1] = *type;
+    ngx_str_set(&parts[2], "\",\"cursor\":");
+
+    part = ngx_snorky_cursors_parts(&parts[3], handle, document, rest);
+    ngx_str_set(part, "}");
+    part++;
+
+    return ngx_snorky_cursors_concat(call, parts, part - parts, content);
 }
 
 
@@ -469,7 +521,7 @@ static ngx_int_t
 ngx_snorky_cursors_update(ngx_snorky_call_t *call)
 {
     ngx_int_t                  rc;
-    ngx_str_t                  cursor, content, parts[3];
+    ngx_str_t                  cursor, content;
     ngx_uint_t                 n;
     ngx_snorky_hold_t         *hold;
     ngx_snorky_value_t         document;
@@ -501,20 +553,20 @@ ngx_snorky_cursors_update(ngx_snorky_call_t *call)
         return rc;
     }
 
-    ngx_str_set(&parts[0], "{\"type\":\"cursorUpdated\",\"cursor\":");
-    parts[1] = cursor;
-    ngx_str_set(&parts[2], "}");
-
-    if (ngx_snorky_cursors_concat(call, parts, 3, &content) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     own = ngx_snorky_hold_data(hold);
 
     ngx_memzero(&document, sizeof(ngx_snorky_value_t));
 
     document.text.data = (u_char *) (own + 1);
     document.text.len = own->document;
+
+    if (ngx_snorky_cursors_content(call, &ngx_snorky_cursors_updated,
+                                   &listed[0].key, &document.text, &cursor,
+                                   &content)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     change = ngx_snorky_change_begin(call);
 
@@ -527,9 +579,8 @@ ngx_snorky_cursors_update(ngx_snorky_call_t *call)
 
 
 /*
- * The cursor with what newData has of position and status.  The members of
- * the old one stand in the order in which they were written above, and the
- * third and the fourth are these two.
+ * The value with what newData has of position and status, which are the first
+ * two members of the old one.
  */
 
 static ngx_int_t

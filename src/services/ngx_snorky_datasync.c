@@ -757,7 +757,7 @@ static ngx_snorky_notice_t *
 ngx_snorky_datasync_notice(ngx_snorky_datasync_run_t *run,
     ngx_snorky_matcher_kind_e kind)
 {
-    ngx_str_t   parts[7];
+    ngx_str_t   parts[8];
     ngx_uint_t  n;
 
     ngx_str_set(&parts[0], "{\"type\":\"delta\",\"delta\":{\"type\":");

@@ -115,6 +115,17 @@ ngx_snorky_store_reset_locked(ngx_snorky_store_t *store)
 }
 
 
+u_char *
+ngx_snorky_store_copy(u_char *p, ngx_str_t *text)
+{
+    if (text->len == 0) {
+        return p;
+    }
+
+    return ngx_cpymem(p, text->data, text->len);
+}
+
+
 size_t
 ngx_snorky_store_room(ngx_snorky_store_t *store)
 {
@@ -258,9 +269,9 @@ ngx_snorky_store_create_locked(ngx_snorky_store_t *store,
     record->value = p;
     record->value_len = (uint32_t) spec->value.len;
 
-    p = ngx_cpymem(p, spec->key.data, spec->key.len);
-    p = ngx_cpymem(p, spec->farewell[0].data, spec->farewell[0].len);
-    ngx_memcpy(p, spec->farewell[1].data, spec->farewell[1].len);
+    p = ngx_snorky_store_copy(p, &spec->key);
+    p = ngx_snorky_store_copy(p, &spec->farewell[0]);
+    (void) ngx_snorky_store_copy(p, &spec->farewell[1]);
 
     if (spec->value.len == spec->key.len
         && ngx_memcmp(spec->value.data, spec->key.data, spec->key.len) == 0)

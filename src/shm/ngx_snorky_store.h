@@ -105,6 +105,9 @@ typedef struct {
 ngx_int_t ngx_snorky_store_init(ngx_snorky_store_t *store,
     ngx_slab_pool_t *pool, size_t zone_size, ngx_uint_t nslots);
 
+/* a text at p, which may be empty and then lie nowhere; returns its end */
+u_char *ngx_snorky_store_copy(u_char *p, ngx_str_t *text);
+
 /* bytes, in whole pages, that nothing lies in */
 size_t ngx_snorky_store_room(ngx_snorky_store_t *store);
 
