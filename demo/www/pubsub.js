@@ -1,8 +1,11 @@
 /*
- * The publish and subscribe demo: the connection to nginx (Connection), what
- * the page makes of it (view), and small helpers.  Text that came from
- * elsewhere only ever becomes textContent, never markup.
+ * The publish and subscribe demo: channels, messages, round trips, and the line
+ * for a shell.
  */
+
+import {
+    $, me, openWindow, Log, clone, hueOf, initial, plural, wanted, want,
+} from './window.js';
 
 const SERVICE = 'messaging';
 const BACKEND_SERVICE = 'messaging_backend';
@@ -11,222 +14,11 @@ const FIRST_CHANNEL = 'lobby';
 
 const ROWS_KEPT = 300;
 const TRIPS_KEPT = 60;
-const SENDERS_KEPT = 1000;
 const MEASURED = 100;
-const OWN_HUE = 186;
-const STATUS_EVERY = 2000;
 
-/* a worker past these is not offered, and so stays unknown to the page */
-const WORKERS_OFFERED = 64;
-
-const CLOSE_TEXTS = {
-    1000: 'closed',
-    1001: 'the server stopped',
-    1002: 'protocol error',
-    1006: 'the connection was lost',
-    1007: 'text was not UTF-8',
-    1009: 'the message was too large',
-    1011: 'a ping was not answered',
-    1012: 'the server restarts',
-    1013: 'this window was too slow',
-};
-
-const SEA = [
-    'Otter', 'Puffin', 'Urchin', 'Manta', 'Nautilus', 'Limpet', 'Squid',
-    'Heron', 'Cuttle', 'Seal', 'Coral', 'Tern', 'Wrasse', 'Anemone',
-];
-
-
-/* ------------------------------------------------------------ Connection */
-
-/*
- * Keeps one WebSocket open and speaks the RPC of Snorky over it.  Tells of
- * what happens through three functions of its owner:
- *
- *   onstate(state, detail)      "connecting", "open" or "waiting"; the latter
- *                               with { code, wait, wasOpen }
- *   onopen(worker)              after each connect; worker may be null
- *   onnotify(service, content)  a message that answers no call
- */
-class Connection {
-
-    constructor(url, owner) {
-        this.url = url;
-        this.owner = owner;
-        this.calls = new Map();
-        this.callId = 0;
-        this.failures = 0;
-        this.opened = false;
-        this.socket = null;
-        this.timer = null;
-    }
-
-    get open() {
-        return this.socket !== null
-               && this.socket.readyState === WebSocket.OPEN;
-    }
-
-    connect() {
-        clearTimeout(this.timer);
-        this.owner.onstate('connecting');
-
-        const offers = Array.from({ length: WORKERS_OFFERED },
-                                  (_, n) => `worker.${n}`);
-        const socket = new WebSocket(this.url, offers);
-
-        this.socket = socket;
-        this.timer = setTimeout(() => this.drop(), 10000);
-
-        socket.onopen = () => {
-            clearTimeout(this.timer);
-            this.failures = 0;
-            this.opened = true;
-            this.owner.onstate('open');
-            this.owner.onopen(workerOf(socket.protocol));
-        };
-
-        socket.onmessage = (event) => this.receive(event.data);
-
-        socket.onclose = (event) => {
-            if (socket === this.socket) {
-                this.closed(event.code);
-            }
-        };
-    }
-
-    /* gives the socket up and goes on as if it had been lost */
-    drop() {
-        const socket = this.socket;
-
-        if (socket === null) {
-            return;
-        }
-
-        this.socket = null;
-        socket.onopen = socket.onmessage = socket.onclose = null;
-        socket.close();
-        this.closed(1006);
-    }
-
-    /* another connection at once, asked for by the user */
-    reconnect() {
-        const socket = this.socket;
-
-        if (socket !== null) {
-            this.socket = null;
-            socket.onopen = socket.onmessage = socket.onclose = null;
-            socket.close(1000);
-            this.fail(new Error('Connection closed'));
-        }
-
-        this.connect();
-    }
-
-    /* does not wait any longer, if it was waiting */
-    hurry() {
-        if (this.socket === null) {
-            this.connect();
-        }
-    }
-
-    closed(code) {
-        this.socket = null;
-        clearTimeout(this.timer);
-        this.fail(new Error('Connection closed'));
-
-        const wasOpen = this.opened;
-
-        this.opened = false;
-
-        /*
-         * 1012: nginx was reloaded and asks us to come back; it has spread
-         * these closes over time itself, so there is no reason to wait.
-         */
-        const wait = (code === 1012 && wasOpen) ? 0 : backOff(this.failures);
-
-        this.failures += 1;
-        this.owner.onstate('waiting', { code, wait, wasOpen });
-        this.timer = setTimeout(() => this.connect(), wait);
-    }
-
-    fail(error) {
-        const calls = [...this.calls.values()];
-
-        this.calls.clear();
-        for (const call of calls) {
-            call.reject(error);
-        }
-    }
-
-    call(service, command, params) {
-        if (!this.open) {
-            return Promise.reject(new Error('Not connected'));
-        }
-
-        return new Promise((resolve, reject) => {
-            const callId = ++this.callId;
-
-            this.calls.set(callId, { resolve, reject });
-            this.socket.send(JSON.stringify({
-                service, message: { command, params, callId },
-            }));
-        });
-    }
-
-    receive(data) {
-        const { service, message } = JSON.parse(data);
-
-        if (message.type !== 'response' && message.type !== 'error') {
-            this.owner.onnotify(service, message);
-            return;
-        }
-
-        const call = this.calls.get(message.callId);
-
-        if (call === undefined) {
-            return;
-        }
-
-        this.calls.delete(message.callId);
-
-        if (message.type === 'response') {
-            call.resolve(message.data);
-        } else {
-            call.reject(new Error(message.message));
-        }
-    }
-}
-
-
-/* a quarter of a second, then twice as long each time, up to 10 s */
-function backOff(failures) {
-    const most = Math.min(10000, 250 * 2 ** failures);
-
-    return most / 2 + Math.random() * most / 2;
-}
-
-
-/* the worker's number comes as the subprotocol, see demo/nginx.conf */
-function workerOf(protocol) {
-    const found = /^worker\.([0-9]+)$/.exec(protocol);
-
-    return found === null ? null : Number(found[1]);
-}
-
-
-/* ------------------------------------------------------------------ view */
-
-const $ = (id) => document.getElementById(id);
-
-const me = {
-    id: randomId(),
-    worker: null,
-    sent: 0,
-    trips: [],              /* own round trips in ms, newest last */
-    waiting: new Map(),     /* number of an own message: when it was sent */
-};
-
-const hues = new Map([[me.id, OWN_HUE]]);
+let sent = 0;
+let trips = [];             /* own round trips in ms, newest last */
+const waiting = new Map();  /* number of an own message: when it was sent */
 
 /* joined channels in the order in which they were joined */
 const channels = new Map();
@@ -234,33 +26,25 @@ const channels = new Map();
 /* takes the messages of a measurement, while one runs */
 let measuring = null;
 
-/* the log is scrolled to its end, and is to stay there */
-let following = true;
+const log = new Log(ROWS_KEPT);
 
 
-const connection = new Connection(
-    `${location.protocol.replace('http', 'ws')}//${location.host}/ws`, {
+const connection = openWindow({
 
-    onstate: showState,
+    changed: showUsable,
+    event: (text) => log.addEvent(text),
 
-    onopen(worker) {
-        me.worker = worker;
-        showWorker();
-        addEvent(worker === null ? 'Connected'
-                                 : `Connected to worker ${worker}`);
-
+    opened() {
         for (const name of channels.keys()) {
             subscribe(name).then((wrong) => {
                 if (wrong !== null && connection.open) {
-                    addEvent(`Not joined to ${name}: ${wrong}`);
+                    log.addEvent(`Not joined to ${name}: ${wrong}`);
                 }
             });
         }
-
-        refreshStatus();
     },
 
-    onnotify(service, content) {
+    notified(service, content) {
         if (service !== SERVICE || content.type !== 'message') {
             return;
         }
@@ -275,7 +59,7 @@ const connection = new Connection(
 });
 
 
-/* --- channels */
+/* -------------------------------------------------------------- channels */
 
 async function subscribe(name) {
     try {
@@ -338,8 +122,7 @@ function channelsChanged(chosen) {
         (name) => new Option(name, name, false, name === chosen)));
 
     $('no-channel').hidden = channels.size > 0;
-    history.replaceState(null, '',
-        '#' + [...channels.keys()].map(encodeURIComponent).join(','));
+    want([...channels.keys()]);
     $('another').href = location.href;
 
     showUsable();
@@ -347,12 +130,12 @@ function channelsChanged(chosen) {
 }
 
 
-/* --- messages */
+/* -------------------------------------------------------------- messages */
 
 function publish(channel, text) {
-    const n = ++me.sent;
+    const n = ++sent;
 
-    me.waiting.set(n, performance.now());
+    waiting.set(n, performance.now());
 
     return connection.call(SERVICE, 'publish', {
         channel,
@@ -364,7 +147,7 @@ function publish(channel, text) {
             n,
             sent: Date.now(),
         },
-    }).finally(() => me.waiting.delete(n));
+    }).finally(() => waiting.delete(n));
 }
 
 
@@ -386,8 +169,8 @@ function arrived(channel, message) {
     let latency = '';
     let kind = '';
 
-    if (own && me.waiting.has(message.n)) {
-        const trip = now - me.waiting.get(message.n);
+    if (own && waiting.has(message.n)) {
+        const trip = now - waiting.get(message.n);
 
         addTrip(trip);
         latency = milliseconds(trip);
@@ -412,7 +195,7 @@ function arrived(channel, message) {
     part('.body').classList.toggle('raw', !known);
 
     if (known && typeof message.from === 'string') {
-        part('.face').textContent = [...sender.trim()][0] ?? '?';
+        part('.face').textContent = initial(sender);
         item.style.setProperty('--hue', hueOf(message.from));
     } else {
         part('.face').textContent = '>_';
@@ -421,7 +204,7 @@ function arrived(channel, message) {
 
     item.classList.toggle('own', own);
     item.title = new Date(wall).toLocaleTimeString();
-    addRow(item);
+    log.add(item);
 }
 
 
@@ -448,145 +231,18 @@ function oneWay(ms) {
 }
 
 
-function addEvent(text) {
-    const item = clone('event-template');
-    const now = new Date();
-
-    item.querySelector('.body').textContent = text;
-    item.querySelector('time').textContent = now.toLocaleTimeString();
-    item.querySelector('time').dateTime = now.toISOString();
-    addRow(item);
-}
-
-
-function addRow(item) {
-    const list = $('messages');
-
-    list.append(item);
-    while (list.children.length > ROWS_KEPT) {
-        list.firstElementChild.remove();
-    }
-
-    showEmpty();
-
-    if (following) {
-        scrollToEnd();
-    } else if (item.classList.contains('message')) {
-        $('newer').hidden = false;
-    }
-}
-
-
-function scrollToEnd() {
-    $('log').scrollTop = $('log').scrollHeight;
-}
-
-
-function showEmpty() {
-    $('empty').hidden = $('messages').querySelector('.message') !== null;
-}
-
-
-/* --- state, worker, status */
-
-let countdown = null;
-
-function showState(state, detail) {
-    clearInterval(countdown);
-    $('state').dataset.state = state;
-
-    if (state === 'waiting') {
-        const why = CLOSE_TEXTS[detail.code] ?? `close code ${detail.code}`;
-
-        if (detail.wasOpen) {
-            addEvent(`Disconnected: ${why} (${detail.code})`);
-        }
-
-        me.worker = null;
-        showWorker();
-        count(Date.now() + detail.wait);
-
-    } else {
-        $('state-text').textContent = state === 'open' ? 'Connected'
-                                                       : 'Connecting';
-    }
-
-    showUsable();
-}
-
-
-function count(until) {
-    const show = () => {
-        const left = Math.ceil((until - Date.now()) / 1000);
-
-        $('state-text').textContent = left > 1 ? `Trying again in ${left} s`
-                                               : 'Reconnecting';
-    };
-
-    show();
-    countdown = setInterval(show, 500);
-}
-
-
 function showUsable() {
-    $('send').disabled = !connection?.open || channels.size === 0;
-    $('measure').disabled = !connection?.open || measuring !== null;
+    $('send').disabled = !connection.open || channels.size === 0;
+    $('measure').disabled = !connection.open || measuring !== null;
 }
 
 
-function showWorker() {
-    $('worker').textContent = me.worker === null ? 'no worker yet'
-                                                 : `Worker ${me.worker}`;
-    $('worker').classList.toggle('none', me.worker === null);
-}
-
-
-async function refreshStatus() {
-    let status;
-
-    if (document.hidden) {
-        return;
-    }
-
-    try {
-        const answer = await fetch('/status', { cache: 'no-store' });
-
-        status = await answer.json();
-
-    } catch {
-        $('workers').hidden = true;
-        return;
-    }
-
-    const tiles = status.workers
-        .filter((worker) => worker.state === 'live')
-        .map((worker) => {
-            const item = document.createElement('li');
-            const number = document.createElement('b');
-            const windows = worker.sessions_websocket;
-            const mine = worker.slot === me.worker;
-
-            number.textContent = worker.slot;
-            item.append(number,
-                        worker.quitting ? 'leaving'
-                                        : plural(windows, 'window'));
-            item.classList.toggle('mine', mine);
-            item.title = `Worker ${worker.slot}, process ${worker.pid}`
-                         + (mine ? ', serves this window' : '');
-            return item;
-        });
-
-    $('workers').replaceChildren(...tiles);
-    $('workers').hidden = tiles.length < 2;
-}
-
-
-/* --- round trips */
+/* ----------------------------------------------------------- round trips */
 
 function addTrip(trip) {
-    me.trips.push(trip);
-    if (me.trips.length > TRIPS_KEPT) {
-        me.trips.shift();
+    trips.push(trip);
+    if (trips.length > TRIPS_KEPT) {
+        trips.shift();
     }
 
     showTrip(trip, 'From publishing to the message\'s arrival back in this '
@@ -609,11 +265,11 @@ function drawSpark() {
     const step = 240 / TRIPS_KEPT;
 
     /* one slow trip is cut off and marked, and does not flatten the rest */
-    const sorted = [...me.trips].sort((a, b) => a - b);
+    const sorted = [...trips].sort((a, b) => a - b);
     const top = 6 * Math.max(.1, sorted[sorted.length >> 1]);
     const most = Math.min(top, sorted.at(-1));
 
-    const bars = me.trips.map((trip, n) => {
+    const bars = trips.map((trip, n) => {
         const bar = document.createElementNS(spark.namespaceURI, 'rect');
         const height = Math.max(2, Math.min(1, trip / most) * 44);
 
@@ -627,7 +283,7 @@ function drawSpark() {
 
     spark.replaceChildren(...bars);
     spark.setAttribute('aria-label',
-        `The last ${plural(me.trips.length, 'round trip')}: from `
+        `The last ${plural(trips.length, 'round trip')}: from `
         + `${milliseconds(sorted[0])} to ${milliseconds(sorted.at(-1))}`);
 }
 
@@ -638,7 +294,7 @@ function drawSpark() {
  */
 async function measure() {
     const channel = { measure: me.id };
-    const trips = [];
+    const measured = [];
     let back = null;
 
     measuring = () => back();
@@ -654,17 +310,17 @@ async function measure() {
                                              { channel, message: n });
 
             await Promise.race([came, answered.then(() => came)]);
-            trips.push(performance.now() - begin);
+            measured.push(performance.now() - begin);
             await answered;
         }
 
         await connection.call(SERVICE, 'unsubscribe', { channel });
 
-        me.trips = trips.slice(-TRIPS_KEPT);
-        trips.sort((a, b) => a - b);
-        showTrip(trips[Math.floor(MEASURED / 2)],
+        trips = measured.slice(-TRIPS_KEPT);
+        measured.sort((a, b) => a - b);
+        showTrip(measured[Math.floor(MEASURED / 2)],
                  `Median of ${MEASURED}; 99 of them within `
-                 + `${milliseconds(trips[MEASURED - 2])}.`);
+                 + `${milliseconds(measured[MEASURED - 2])}.`);
 
     } catch (error) {
         $('trip-note').textContent = `Not measured: ${error.message}.`;
@@ -675,7 +331,7 @@ async function measure() {
 }
 
 
-/* --- the curl line */
+/* --------------------------------------------------------- the curl line */
 
 function showCurl() {
     const body = JSON.stringify({
@@ -721,30 +377,6 @@ async function copyCurl() {
 
 /* --------------------------------------------------------------- helpers */
 
-function clone(template) {
-    return $(template).content.firstElementChild.cloneNode(true);
-}
-
-
-function randomId() {
-    return [...crypto.getRandomValues(new Uint8Array(8))]
-        .map((byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-
-/*
- * A colour for each sender, in the order in which they are met: steps of the
- * golden angle stay apart, however many there are.
- */
-function hueOf(id) {
-    if (!hues.has(id) && hues.size < SENDERS_KEPT) {
-        hues.set(id, Math.round(OWN_HUE + 137.5 * hues.size) % 360);
-    }
-
-    return hues.get(id) ?? OWN_HUE;
-}
-
-
 function milliseconds(ms) {
     if (ms >= 1000) {
         return `${(ms / 1000).toFixed(1)} s`;
@@ -752,11 +384,6 @@ function milliseconds(ms) {
 
     return Number.isInteger(ms) || ms >= 100 ? `${Math.round(ms)} ms`
                                              : `${ms.toFixed(1)} ms`;
-}
-
-
-function plural(n, noun) {
-    return `${n} ${noun}${n === 1 ? '' : 's'}`;
 }
 
 
@@ -780,39 +407,6 @@ function painted() {
 
 
 /* ----------------------------------------------------------------- start */
-
-function remembered() {
-    try {
-        return sessionStorage.getItem('name');
-    } catch {
-        return null;
-    }
-}
-
-
-function remember(name) {
-    try {
-        sessionStorage.setItem('name', name);
-    } catch {
-        /* the name lasts as long as the page, then */
-    }
-}
-
-
-function wanted() {
-    const names = location.hash.slice(1).split(',')
-        .filter((name) => name !== '')
-        .map((name) => {
-            try {
-                return decodeURIComponent(name);
-            } catch {
-                return name;
-            }
-        });
-
-    return names.length > 0 ? new Set(names) : [FIRST_CHANNEL];
-}
-
 
 function bind() {
     $('publish').onsubmit = async (event) => {
@@ -853,61 +447,17 @@ function bind() {
         }
     };
 
-    $('log').onscroll = () => {
-        const log = $('log');
-
-        following = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-
-        if (following) {
-            $('newer').hidden = true;
-        }
-    };
-
-    new ResizeObserver(() => following && scrollToEnd()).observe($('log'));
-
-    $('newer').onclick = () => {
-        scrollToEnd();
-        $('log').focus();
-    };
-
-    $('clear').onclick = () => {
-        $('messages').replaceChildren();
-        $('newer').hidden = true;
-        showEmpty();
-    };
-
     $('channel').onchange = showCurl;
     $('copy').onclick = copyCurl;
     $('curl').onfocus = () => $('curl').select();
     $('measure').onclick = measure;
-    $('reconnect').onclick = () => {
-        me.worker = null;
-        showWorker();
-        connection.reconnect();
-    };
-
-    $('name').onchange = () => remember($('name').value.trim());
-
-    addEventListener('online', () => connection.hurry());
-    document.addEventListener('visibilitychange', () => {
-        if (!document.hidden) {
-            connection.hurry();
-            refreshStatus();
-        }
-    });
 }
 
 
-me.name = remembered()
-          ?? `${SEA[Math.floor(Math.random() * SEA.length)]} `
-             + `${10 + Math.floor(Math.random() * 90)}`;
-$('name').value = me.name;
-
+hueOf(me.id);       /* the first colour is one's own */
 bind();
+log.show($('messages'));
 
-for (const name of wanted()) {
+for (const name of wanted(FIRST_CHANNEL)) {
     addChannel(name);
 }
-
-connection.connect();
-setInterval(refreshStatus, STATUS_EVERY);

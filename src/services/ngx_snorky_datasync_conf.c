@@ -17,10 +17,17 @@
 #define NGX_SNORKY_DATASYNC_BITS         64
 
 
-static char *ngx_snorky_datasync_kind(ngx_str_t *text,
-    ngx_snorky_datasync_kind_e *kind);
 static char *ngx_snorky_datasync_arrays(ngx_conf_t *cf,
     ngx_snorky_datasync_conf_t *conf);
+static char *ngx_snorky_datasync_params(ngx_conf_t *cf, ngx_str_t *args,
+    ngx_uint_t n, ngx_str_t *model, ngx_str_t *key);
+static ngx_uint_t ngx_snorky_datasync_taken(ngx_snorky_datasync_conf_t *conf,
+    ngx_str_t *name);
+static ngx_uint_t ngx_snorky_datasync_plain(ngx_str_t *text);
+static char *ngx_snorky_datasync_wrong(ngx_conf_t *cf, const char *what,
+    ngx_str_t *arg);
+static char *ngx_snorky_datasync_kind(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_snorky_datasync_kind_e *kind);
 static char *ngx_snorky_datasync_model(ngx_conf_t *cf,
     ngx_snorky_datasync_conf_t *conf, ngx_str_t *text, ngx_uint_t *index);
 static char *ngx_snorky_datasync_path(ngx_conf_t *cf, ngx_str_t *path,
@@ -74,7 +81,6 @@ ngx_snorky_datasync_dealer(ngx_conf_t *cf, ngx_snorky_service_t *service,
 {
     char                          *rv;
     ngx_str_t                      model, key;
-    ngx_uint_t                     i;
     ngx_snorky_datasync_conf_t    *conf;
     ngx_snorky_datasync_dealer_t  *dealer;
 
@@ -84,39 +90,12 @@ ngx_snorky_datasync_dealer(ngx_conf_t *cf, ngx_snorky_service_t *service,
         return NGX_CONF_ERROR;
     }
 
-    if (n < 3) {
-        return "too few arguments";
+    if (!ngx_snorky_datasync_plain(&args[0])) {
+        return ngx_snorky_datasync_wrong(cf, "invalid dealer name", &args[0]);
     }
 
-    dealer = conf->dealers->elts;
-
-    for (i = 0; i < conf->dealers->nelts; i++) {
-        if (dealer[i].name.len == args[0].len
-            && ngx_strncmp(dealer[i].name.data, args[0].data, args[0].len)
-               == 0)
-        {
-            return "duplicate dealer";
-        }
-    }
-
-    ngx_str_null(&model);
-    ngx_str_null(&key);
-
-    for (i = 2; i < n; i++) {
-
-        if (ngx_strncmp(args[i].data, "model=", 6) == 0 && model.len == 0) {
-            model.data = args[i].data + 6;
-            model.len = args[i].len - 6;
-            continue;
-        }
-
-        if (ngx_strncmp(args[i].data, "key=", 4) == 0 && key.len == 0) {
-            key.data = args[i].data + 4;
-            key.len = args[i].len - 4;
-            continue;
-        }
-
-        return "invalid parameter";
+    if (ngx_snorky_datasync_taken(conf, &args[0])) {
+        return ngx_snorky_datasync_wrong(cf, "duplicate dealer", &args[0]);
     }
 
     dealer = ngx_array_push(conf->dealers);
@@ -128,7 +107,16 @@ ngx_snorky_datasync_dealer(ngx_conf_t *cf, ngx_snorky_service_t *service,
 
     dealer->name = args[0];
 
-    rv = ngx_snorky_datasync_kind(&args[1], &dealer->kind);
+    if (n < 2) {
+        return "no kind of dealer";
+    }
+
+    rv = ngx_snorky_datasync_kind(cf, &args[1], &dealer->kind);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    rv = ngx_snorky_datasync_params(cf, &args[2], n - 2, &model, &key);
     if (rv != NGX_CONF_OK) {
         return rv;
     }
@@ -149,7 +137,105 @@ ngx_snorky_datasync_dealer(ngx_conf_t *cf, ngx_snorky_service_t *service,
 
 
 static char *
-ngx_snorky_datasync_kind(ngx_str_t *text, ngx_snorky_datasync_kind_e *kind)
+ngx_snorky_datasync_params(ngx_conf_t *cf, ngx_str_t *args, ngx_uint_t n,
+    ngx_str_t *model, ngx_str_t *key)
+{
+    ngx_uint_t  i;
+
+    ngx_str_null(model);
+    ngx_str_null(key);
+
+    for (i = 0; i < n; i++) {
+
+        if (ngx_strncmp(args[i].data, "model=", 6) == 0
+            && model->data == NULL)
+        {
+            model->data = args[i].data + 6;
+            model->len = args[i].len - 6;
+
+        } else if (ngx_strncmp(args[i].data, "key=", 4) == 0
+                   && key->data == NULL)
+        {
+            key->data = args[i].data + 4;
+            key->len = args[i].len - 4;
+
+        } else {
+            return ngx_snorky_datasync_wrong(cf, "invalid parameter",
+                                             &args[i]);
+        }
+    }
+
+    return model->data ? NGX_CONF_OK : "no \"model=\"";
+}
+
+
+static ngx_uint_t
+ngx_snorky_datasync_taken(ngx_snorky_datasync_conf_t *conf, ngx_str_t *name)
+{
+    ngx_uint_t                     i;
+    ngx_snorky_datasync_dealer_t  *dealer;
+
+    dealer = conf->dealers->elts;
+
+    for (i = 0; i < conf->dealers->nelts; i++) {
+        if (dealer[i].name.len == name->len
+            && ngx_strncmp(dealer[i].name.data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* whether the text, between quotes, is the JSON string that means it */
+
+static ngx_uint_t
+ngx_snorky_datasync_plain(ngx_str_t *text)
+{
+    u_char  *p, *last;
+
+    if (text->len == 0 || ngx_escape_json(NULL, text->data, text->len)) {
+        return 0;
+    }
+
+    p = text->data;
+    last = p + text->len;
+
+    while (p < last) {
+
+        if (ngx_utf8_decode(&p, last - p) > 0x10ffff) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* what is wrong, and with which argument */
+
+static char *
+ngx_snorky_datasync_wrong(ngx_conf_t *cf, const char *what, ngx_str_t *arg)
+{
+    u_char  *p, *text;
+
+    text = ngx_pnalloc(cf->pool, ngx_strlen(what) + arg->len + 4);
+    if (text == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    p = ngx_sprintf(text, "%s \"%V\"", what, arg);
+    *p = '\0';
+
+    return (char *) text;
+}
+
+
+static char *
+ngx_snorky_datasync_kind(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_snorky_datasync_kind_e *kind)
 {
     if (ngx_strcmp(text->data, "broadcast") == 0) {
         *kind = NGX_SNORKY_DATASYNC_BROADCAST;
@@ -161,7 +247,7 @@ ngx_snorky_datasync_kind(ngx_str_t *text, ngx_snorky_datasync_kind_e *kind)
         *kind = NGX_SNORKY_DATASYNC_FILTER;
 
     } else {
-        return "unknown kind of dealer";
+        return ngx_snorky_datasync_wrong(cf, "unknown kind of dealer", text);
     }
 
     return NGX_CONF_OK;
@@ -179,19 +265,12 @@ ngx_snorky_datasync_model(ngx_conf_t *cf, ngx_snorky_datasync_conf_t *conf,
     ngx_str_t *text, ngx_uint_t *index)
 {
     u_char                       *p;
-    size_t                        escapes;
     ngx_int_t                     found;
     ngx_str_t                     name;
     ngx_snorky_datasync_model_t  *model;
 
-    if (text->len == 0) {
-        return "no \"model=\"";
-    }
-
-    escapes = ngx_escape_json(NULL, text->data, text->len);
-
-    if (escapes) {
-        return "invalid character in \"model=\"";
+    if (!ngx_snorky_datasync_plain(text)) {
+        return ngx_snorky_datasync_wrong(cf, "invalid model", text);
     }
 
     name.len = text->len + 2;
@@ -233,23 +312,21 @@ ngx_snorky_datasync_path(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *head)
     u_char      *p;
     ngx_uint_t   i, empty;
 
+    /* no name in it may be empty */
+
     empty = 1;
 
     for (i = 0; i < path->len; i++) {
 
         if (path->data[i] == '.' && empty) {
-            return "empty name in \"key=\"";
+            break;
         }
 
         empty = (path->data[i] == '.');
     }
 
-    if (empty) {
-        return "empty name in \"key=\"";
-    }
-
-    if (ngx_escape_json(NULL, path->data, path->len)) {
-        return "invalid character in \"key=\"";
+    if (empty || !ngx_snorky_datasync_plain(path)) {
+        return ngx_snorky_datasync_wrong(cf, "invalid key", path);
     }
 
     p = ngx_pnalloc(cf->pool, path->len + sizeof("[\"==\",\"\",") - 1);

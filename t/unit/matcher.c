@@ -21,9 +21,6 @@
 #define NGX_SNORKY_MATCHER_TEST_FILTERS  40
 #define NGX_SNORKY_MATCHER_TEST_CALLS    400
 
-#define NGX_SNORKY_MATCHER_TEST_MANY     50000
-
-
 typedef struct {
     ngx_snorky_matcher_item_t   item;
     ngx_uint_t                  in;
@@ -292,8 +289,8 @@ ngx_snorky_matcher_test_paths(ngx_snorky_matcher_test_t *t)
         "[\"==\",\"a.b.c\",1.5]",
         "[\"==\",\"a.b\",{\"c\":1.5}]",
         "[\"==\",\"a\",{\"b\":{\"c\":1.5}}]",
-        "[\"and\",[\"==\",\"x\",\"\\n\"],[\">\",\"a.b.c\",1.25],"
-            "[\"<\",\"a.b.c\",1.75]]",
+        ("[\"and\",[\"==\",\"x\",\"\\n\"],[\">\",\"a.b.c\",1.25],"
+         "[\"<\",\"a.b.c\",1.75]]"),
         "[\"<\",\"a.b.c\",2]",
         "[\"not\",[\"==\",\"a.b.c.d\",1]]",
         "[\"and\",[\"==\",\"y\",[]],[\"==\",\"x\",\"\\n\"]]",
@@ -537,55 +534,6 @@ ngx_snorky_matcher_test_random(ngx_snorky_matcher_test_t *t)
 }
 
 
-/* quadratic in them it would not come to an end */
-
-static void
-ngx_snorky_matcher_test_many(ngx_snorky_matcher_test_t *t, const char *format,
-    const char *name, ngx_uint_t matches)
-{
-    char                        filter[128];
-    ngx_uint_t                  i, k, n, wrong;
-    ngx_snorky_matcher_item_t  *items, **left, *item;
-
-    n = NGX_SNORKY_MATCHER_TEST_MANY;
-    items = malloc(n * sizeof(*items));
-    left = malloc(n * sizeof(*left));
-    wrong = 0;
-
-    for (i = 0; i < n; i++) {
-        snprintf(filter, sizeof(filter), format, (unsigned) i);
-        wrong += ngx_snorky_matcher_test_add(t, &items[i], i, filter)
-                 != NGX_OK;
-        left[i] = &items[i];
-    }
-
-    tap_is_int(wrong, 0, "%u items are added, %s", (unsigned) n, name);
-
-    for (i = 0; i < (matches > 10 ? 1 : 1000); i++) {
-        ngx_snorky_matcher_test_run(t, NGX_SNORKY_MATCHER_UPDATE,
-                       "{\"a\":1,\"b\":12345}", "{\"a\":0,\"b\":777}");
-        wrong += t->n != matches;
-    }
-
-    tap_is_int(wrong, 0, "... of which %u match", (unsigned) matches);
-
-    for (i = n; i > 0; i--) {
-        k = tap_random_below(i);
-
-        item = left[k];
-        left[k] = left[i - 1];
-
-        ngx_snorky_matcher_remove(t->matcher, item);
-    }
-
-    tap_is_int(ngx_snorky_matcher_count(t->matcher), 0,
-               "... and removed in any order");
-
-    free(items);
-    free(left);
-}
-
-
 /* equal filters are one: the second one takes no memory */
 
 static void
@@ -768,15 +716,6 @@ main(void)
     ngx_snorky_matcher_test_wrong(t);
     ngx_snorky_matcher_test_paths(t);
     ngx_snorky_matcher_test_random(t);
-
-    ngx_snorky_matcher_test_many(t, "[\"==\",\"b\",%u]", "each its value", 2);
-    ngx_snorky_matcher_test_many(t,
-        "[\"and\",[\"==\",\"a\",1],[\"==\",\"b\",%u]]",
-        "with a value in common", 1);
-    ngx_snorky_matcher_test_many(t, "[\"==\",\"a\",1]", "all equal",
-                                 NGX_SNORKY_MATCHER_TEST_MANY);
-    ngx_snorky_matcher_test_many(t, "[\"<\",\"b\",1e5%u]", "all looked at",
-                                 NGX_SNORKY_MATCHER_TEST_MANY);
 
     /* with new parsers, which have no memory yet */
 
