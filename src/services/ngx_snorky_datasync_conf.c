@@ -205,6 +205,11 @@ ngx_snorky_datasync_plain(ngx_str_t *text)
 
     while (p < last) {
 
+        if (*p < 0x80) {
+            p++;
+            continue;
+        }
+
         if (ngx_utf8_decode(&p, last - p) > 0x10ffff) {
             return 0;
         }
