@@ -730,6 +730,10 @@ ngx_snorky_change_listed(ngx_snorky_change_t *change, ngx_uint_t *n)
         return NULL;
     }
 
+    if (change->broker.list_len == 0) {
+        return all.elts;
+    }
+
     p = change->broker.list;
     last = p + change->broker.list_len;
 
