@@ -155,10 +155,13 @@ ngx_snorky_broker_change_attempt(ngx_snorky_broker_t *broker,
         if (!ngx_snorky_broker_live(broker)) {
             ngx_snorky_zone_unlock(zone);
 
-            /* the drain finds it out, too, and closes the sessions */
+            /*
+             * The drain finds it out, too, and closes the sessions; who is
+             * none of them (a backend) may try again.
+             */
 
             ngx_snorky_broker_drain(broker);
-            return NGX_ERROR;
+            return broker->slot ? NGX_AGAIN : NGX_ERROR;
         }
 
         size = change->list_size;
