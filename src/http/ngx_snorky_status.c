@@ -234,10 +234,13 @@ ngx_snorky_status_zone(u_char *p, ngx_snorky_zone_t *zone)
     }
 
     return ngx_sprintf(p, "\"zone\":{\"size\":%uL,\"free\":%uz,"
+                          "\"records\":%uL,\"waiting\":%uL,"
                           "\"locked_by\":%P},"
                           "\"log\":{\"size\":%uL,\"used\":%uL,"
                           "\"position\":%uL},",
                        zone->size, ngx_snorky_store_room(&zone->store),
+                       ngx_snorky_load(&zone->store.count),
+                       ngx_snorky_load(&zone->store.waiting),
                        ngx_snorky_zone_holder(zone),
                        zone->log.size, used, head);
 }
