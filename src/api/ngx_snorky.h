@@ -200,6 +200,10 @@ ngx_int_t ngx_snorky_call_key(ngx_snorky_call_t *call,
 /* for what is built while the call runs; emptied when it has been handled */
 ngx_pool_t *ngx_snorky_call_pool(ngx_snorky_call_t *call);
 
+/* the concatenation of n parts, in the call's pool; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_snorky_call_concat(ngx_snorky_call_t *call, ngx_str_t *parts,
+    ngx_uint_t n, ngx_str_t *text);
+
 /*
  * Answer the call: data is JSON, text is what stands between the quotes of a
  * JSON string.  NGX_DONE.
@@ -400,6 +404,11 @@ ngx_snorky_reason_e ngx_snorky_change_reason(ngx_snorky_change_t *change);
 ngx_snorky_hold_t *ngx_snorky_change_held(ngx_snorky_change_t *change);
 ngx_snorky_listed_t *ngx_snorky_change_listed(ngx_snorky_change_t *change,
     ngx_uint_t *n);
+
+/* answers the call with their values, between commas; NGX_DONE, NGX_ERROR */
+ngx_int_t ngx_snorky_call_reply_list(ngx_snorky_call_t *call,
+    const char *before, ngx_snorky_listed_t *listed, ngx_uint_t n,
+    const char *after);
 
 
 /*

@@ -298,3 +298,72 @@ ngx_snorky_call_key(ngx_snorky_call_t *call, ngx_snorky_value_t *param,
 
     return NGX_OK;
 }
+
+
+ngx_int_t
+ngx_snorky_call_concat(ngx_snorky_call_t *call, ngx_str_t *parts,
+    ngx_uint_t n, ngx_str_t *text)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+
+    text->len = 0;
+
+    for (i = 0; i < n; i++) {
+        text->len += parts[i].len;
+    }
+
+    p = ngx_pnalloc(ngx_snorky_call_pool(call), text->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->data = p;
+
+    for (i = 0; i < n; i++) {
+        p = ngx_cpymem(p, parts[i].data, parts[i].len);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_snorky_call_reply_list(ngx_snorky_call_t *call, const char *before,
+    ngx_snorky_listed_t *listed, ngx_uint_t n, const char *after)
+{
+    ngx_str_t   *parts, *part, data;
+    ngx_uint_t   i;
+
+    parts = ngx_palloc(ngx_snorky_call_pool(call),
+                       (2 * n + 2) * sizeof(ngx_str_t));
+    if (parts == NULL) {
+        return NGX_ERROR;
+    }
+
+    part = parts;
+
+    part->data = (u_char *) before;
+    part->len = ngx_strlen(before);
+    part++;
+
+    for (i = 0; i < n; i++) {
+
+        if (i) {
+            ngx_str_set(part, ",");
+            part++;
+        }
+
+        *part++ = listed[i].value;
+    }
+
+    part->data = (u_char *) after;
+    part->len = ngx_strlen(after);
+    part++;
+
+    if (ngx_snorky_call_concat(call, parts, part - parts, &data) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_snorky_call_reply(call, &data);
+}

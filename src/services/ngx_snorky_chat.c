@@ -23,8 +23,6 @@
 
 
 static ngx_int_t ngx_snorky_chat_join(ngx_snorky_call_t *call);
-static ngx_int_t ngx_snorky_chat_members(ngx_snorky_call_t *call,
-    ngx_snorky_change_t *change);
 static ngx_int_t ngx_snorky_chat_leave(ngx_snorky_call_t *call);
 static ngx_int_t ngx_snorky_chat_send(ngx_snorky_call_t *call);
 static ngx_int_t ngx_snorky_chat_read(ngx_snorky_call_t *call);
@@ -98,9 +96,11 @@ ngx_snorky_chat_join(ngx_snorky_call_t *call)
     u_char                     time[NGX_SNORKY_TIME_LEN];
     ngx_int_t                  rc;
     ngx_str_t                 *identity, parts[NGX_SNORKY_CHAT_PARTS];
+    ngx_uint_t                 n;
     ngx_snorky_value_t        *channel;
     ngx_snorky_record_t        record;
     ngx_snorky_change_t       *change;
+    ngx_snorky_listed_t       *listed;
     ngx_snorky_publication_t   publication;
 
     identity = ngx_snorky_session_identity(ngx_snorky_call_session(call));
@@ -152,53 +152,12 @@ ngx_snorky_chat_join(ngx_snorky_call_t *call)
         return rc;
     }
 
-    return ngx_snorky_chat_members(call, change);
-}
-
-
-static ngx_int_t
-ngx_snorky_chat_members(ngx_snorky_call_t *call, ngx_snorky_change_t *change)
-{
-    u_char               *p;
-    size_t                size;
-    ngx_str_t             data;
-    ngx_uint_t            i, n;
-    ngx_snorky_listed_t  *listed;
-
     listed = ngx_snorky_change_listed(change, &n);
     if (listed == NULL) {
         return NGX_ERROR;
     }
 
-    size = sizeof("{\"members\":[]}") - 1;
-
-    for (i = 0; i < n; i++) {
-        size += listed[i].value.len + 1;
-    }
-
-    data.data = ngx_pnalloc(ngx_snorky_call_pool(call), size);
-    if (data.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_cpymem(data.data, "{\"members\":[",
-                   sizeof("{\"members\":[") - 1);
-
-    for (i = 0; i < n; i++) {
-
-        if (i) {
-            *p++ = ',';
-        }
-
-        p = ngx_cpymem(p, listed[i].value.data, listed[i].value.len);
-    }
-
-    *p++ = ']';
-    *p++ = '}';
-
-    data.len = p - data.data;
-
-    return ngx_snorky_call_reply(call, &data);
+    return ngx_snorky_call_reply_list(call, "{\"members\":[", listed, n, "]}");
 }
 
 
@@ -349,31 +308,13 @@ ngx_snorky_chat_presence(ngx_snorky_call_t *call, ngx_str_t *status,
 static ngx_int_t
 ngx_snorky_chat_farewell(ngx_snorky_call_t *call, ngx_snorky_record_t *record)
 {
-    u_char      *p, time[NGX_SNORKY_TIME_LEN];
-    size_t       size;
-    ngx_str_t    parts[NGX_SNORKY_CHAT_PARTS];
-    ngx_uint_t   i;
+    u_char      time[NGX_SNORKY_TIME_LEN];
+    ngx_str_t   parts[NGX_SNORKY_CHAT_PARTS];
 
     ngx_snorky_chat_presence(call, &ngx_snorky_chat_left, parts, time);
 
-    size = 0;
+    record->farewell[1] = parts[NGX_SNORKY_CHAT_PARTS - 1];
 
-    for (i = 0; i < NGX_SNORKY_CHAT_BEFORE; i++) {
-        size += parts[i].len;
-    }
-
-    p = ngx_pnalloc(ngx_snorky_call_pool(call), size);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    record->farewell[0].data = p;
-    record->farewell[0].len = size;
-    record->farewell[1] = parts[8];
-
-    for (i = 0; i < NGX_SNORKY_CHAT_BEFORE; i++) {
-        p = ngx_cpymem(p, parts[i].data, parts[i].len);
-    }
-
-    return NGX_OK;
+    return ngx_snorky_call_concat(call, parts, NGX_SNORKY_CHAT_BEFORE,
+                                  &record->farewell[0]);
 }

@@ -77,8 +77,6 @@ static void ngx_snorky_cursors_publish(ngx_snorky_change_t *change,
     ngx_snorky_value_t *document, ngx_str_t *content);
 static ngx_int_t ngx_snorky_cursors_removed(ngx_snorky_call_t *call,
     uint64_t handle, ngx_str_t *document, ngx_str_t *content);
-static ngx_int_t ngx_snorky_cursors_concat(ngx_snorky_call_t *call,
-    ngx_str_t *parts, ngx_uint_t n, ngx_str_t *text);
 static char *ngx_snorky_cursors_init(ngx_conf_t *cf,
     ngx_snorky_service_t *service);
 
@@ -229,7 +227,7 @@ ngx_snorky_cursors_join(ngx_snorky_call_t *call)
     ngx_str_set(part, "]}");
     part++;
 
-    if (ngx_snorky_cursors_concat(call, parts, part - parts, &data) != NGX_OK) {
+    if (ngx_snorky_call_concat(call, parts, part - parts, &data) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -487,7 +485,7 @@ ngx_snorky_cursors_record(ngx_snorky_call_t *call, ngx_snorky_record_t *record)
     parts[5] = *identity;
     ngx_str_set(&parts[6], "}");
 
-    return ngx_snorky_cursors_concat(call, parts, 7, &record->value);
+    return ngx_snorky_call_concat(call, parts, 7, &record->value);
 }
 
 
@@ -508,7 +506,7 @@ ngx_snorky_cursors_content(ngx_snorky_call_t *call, ngx_str_t *type,
     ngx_str_set(part, "}");
     part++;
 
-    return ngx_snorky_cursors_concat(call, parts, part - parts, content);
+    return ngx_snorky_call_concat(call, parts, part - parts, content);
 }
 
 
@@ -635,7 +633,7 @@ ngx_snorky_cursors_merge(ngx_snorky_call_t *call, ngx_str_t *old,
     parts[4].data = was[1].data + was[1].len;
     parts[4].len = last - parts[4].data;
 
-    return ngx_snorky_cursors_concat(call, parts, 5, cursor);
+    return ngx_snorky_call_concat(call, parts, 5, cursor);
 }
 
 
@@ -752,35 +750,7 @@ ngx_snorky_cursors_removed(ngx_snorky_call_t *call, uint64_t handle,
     parts[3] = *document;
     ngx_str_set(&parts[4], "}}");
 
-    return ngx_snorky_cursors_concat(call, parts, 5, content);
-}
-
-
-static ngx_int_t
-ngx_snorky_cursors_concat(ngx_snorky_call_t *call, ngx_str_t *parts,
-    ngx_uint_t n, ngx_str_t *text)
-{
-    u_char      *p;
-    ngx_uint_t   i;
-
-    text->len = 0;
-
-    for (i = 0; i < n; i++) {
-        text->len += parts[i].len;
-    }
-
-    p = ngx_pnalloc(ngx_snorky_call_pool(call), text->len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    text->data = p;
-
-    for (i = 0; i < n; i++) {
-        p = ngx_cpymem(p, parts[i].data, parts[i].len);
-    }
-
-    return NGX_OK;
+    return ngx_snorky_call_concat(call, parts, 5, content);
 }
 
 

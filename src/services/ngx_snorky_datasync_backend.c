@@ -11,12 +11,10 @@
 #include "ngx_snorky_filter.h"
 
 
-#define NGX_SNORKY_DATASYNC_TOKEN_LEN     32
+#define NGX_SNORKY_DATASYNC_TOKEN_LEN  32
 
-/* places of the parameters in the tables below */
-
-#define NGX_SNORKY_DATASYNC_BACKEND_ITEMS   0
-#define NGX_SNORKY_DATASYNC_BACKEND_DELTAS  0
+/* place of the parameter, items or deltas */
+#define NGX_SNORKY_DATASYNC_BACKEND_LIST  0
 
 
 typedef struct {
@@ -42,6 +40,9 @@ static ngx_int_t ngx_snorky_datasync_backend_authorize(
     ngx_snorky_call_t *call);
 static ngx_int_t ngx_snorky_datasync_backend_items(ngx_snorky_call_t *call,
     ngx_array_t *items);
+static ngx_int_t ngx_snorky_datasync_backend_list(ngx_snorky_call_t *call,
+    ngx_array_t *array, size_t size, ngx_snorky_json_t **json,
+    ngx_snorky_json_node_t **first);
 static const char *ngx_snorky_datasync_backend_item(ngx_snorky_json_t *json,
     ngx_snorky_json_node_t *node, ngx_snorky_datasync_backend_item_t *item);
 static ngx_int_t ngx_snorky_datasync_backend_check(ngx_snorky_call_t *call,
@@ -188,32 +189,20 @@ ngx_snorky_datasync_backend_authorize(ngx_snorky_call_t *call)
 static ngx_int_t
 ngx_snorky_datasync_backend_items(ngx_snorky_call_t *call, ngx_array_t *items)
 {
+    ngx_int_t                            rc;
     ngx_snorky_json_t                   *json;
-    ngx_snorky_value_t                  *list;
-    ngx_snorky_json_node_t              *root, *node;
+    ngx_snorky_json_node_t              *node;
     ngx_snorky_datasync_backend_item_t  *item;
 
-    json = ngx_snorky_service_json(ngx_snorky_call_service(call));
-    list = ngx_snorky_call_param(call, NGX_SNORKY_DATASYNC_BACKEND_ITEMS);
-
-    if (list->type != NGX_SNORKY_JSON_ARRAY) {
-        return ngx_snorky_call_error(call, "Invalid params");
+    rc = ngx_snorky_datasync_backend_list(call, items,
+                                  sizeof(ngx_snorky_datasync_backend_item_t),
+                                  &json, &node);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    if (ngx_array_init(items, ngx_snorky_call_pool(call), 4,
-                       sizeof(ngx_snorky_datasync_backend_item_t))
-        != NGX_OK
-        || ngx_snorky_json_parse(json, &list->text, NGX_SNORKY_JSON_ANY_DEPTH,
-                                 2, &root)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    for ( /* void */ ; node; node = ngx_snorky_json_next(json, node)) {
 
-    for (node = ngx_snorky_json_child(json, root);
-         node;
-         node = ngx_snorky_json_next(json, node))
-    {
         if (node->value.type != NGX_SNORKY_JSON_OBJECT) {
             return ngx_snorky_call_error(call, "Invalid params");
         }
@@ -225,6 +214,37 @@ ngx_snorky_datasync_backend_items(ngx_snorky_call_t *call, ngx_array_t *items)
 
         item->error = ngx_snorky_datasync_backend_item(json, node, item);
     }
+
+    return NGX_OK;
+}
+
+
+/* the only parameter is a list: its first node, NULL if it is empty */
+
+static ngx_int_t
+ngx_snorky_datasync_backend_list(ngx_snorky_call_t *call, ngx_array_t *array,
+    size_t size, ngx_snorky_json_t **json, ngx_snorky_json_node_t **first)
+{
+    ngx_snorky_value_t      *list;
+    ngx_snorky_json_node_t  *root;
+
+    *json = ngx_snorky_service_json(ngx_snorky_call_service(call));
+
+    list = ngx_snorky_call_param(call, NGX_SNORKY_DATASYNC_BACKEND_LIST);
+
+    if (list->type != NGX_SNORKY_JSON_ARRAY) {
+        return ngx_snorky_call_error(call, "Invalid params");
+    }
+
+    if (ngx_array_init(array, ngx_snorky_call_pool(call), 4, size) != NGX_OK
+        || ngx_snorky_json_parse(*json, &list->text, NGX_SNORKY_JSON_ANY_DEPTH,
+                                 2, &root)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    *first = ngx_snorky_json_child(*json, root);
 
     return NGX_OK;
 }
@@ -454,31 +474,18 @@ ngx_snorky_datasync_backend_deltas(ngx_snorky_call_t *call,
 {
     ngx_int_t                             rc;
     ngx_snorky_json_t                    *json;
-    ngx_snorky_value_t                   *list;
-    ngx_snorky_json_node_t               *root, *node;
+    ngx_snorky_json_node_t               *node;
     ngx_snorky_datasync_backend_delta_t  *delta;
 
-    json = ngx_snorky_service_json(ngx_snorky_call_service(call));
-    list = ngx_snorky_call_param(call, NGX_SNORKY_DATASYNC_BACKEND_DELTAS);
-
-    if (list->type != NGX_SNORKY_JSON_ARRAY) {
-        return ngx_snorky_call_error(call, "Invalid params");
+    rc = ngx_snorky_datasync_backend_list(call, deltas,
+                                  sizeof(ngx_snorky_datasync_backend_delta_t),
+                                  &json, &node);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    if (ngx_array_init(deltas, ngx_snorky_call_pool(call), 4,
-                       sizeof(ngx_snorky_datasync_backend_delta_t))
-        != NGX_OK
-        || ngx_snorky_json_parse(json, &list->text, NGX_SNORKY_JSON_ANY_DEPTH,
-                                 2, &root)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    for ( /* void */ ; node; node = ngx_snorky_json_next(json, node)) {
 
-    for (node = ngx_snorky_json_child(json, root);
-         node;
-         node = ngx_snorky_json_next(json, node))
-    {
         delta = ngx_array_push(deltas);
         if (delta == NULL) {
             return NGX_ERROR;

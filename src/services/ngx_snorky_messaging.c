@@ -294,11 +294,8 @@ ngx_snorky_messaging_unregister(ngx_snorky_call_t *call)
 static ngx_int_t
 ngx_snorky_messaging_list(ngx_snorky_call_t *call)
 {
-    u_char               *p;
-    size_t                size;
     ngx_int_t             rc;
-    ngx_str_t             data;
-    ngx_uint_t            i, n;
+    ngx_uint_t            n;
     ngx_snorky_change_t  *change;
     ngx_snorky_listed_t  *listed;
 
@@ -319,33 +316,7 @@ ngx_snorky_messaging_list(ngx_snorky_call_t *call)
     ngx_qsort(listed, n, sizeof(ngx_snorky_listed_t),
               ngx_snorky_messaging_order);
 
-    size = sizeof("[]") - 1;
-
-    for (i = 0; i < n; i++) {
-        size += listed[i].value.len + 1;
-    }
-
-    data.data = ngx_pnalloc(ngx_snorky_call_pool(call), size);
-    if (data.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = data.data;
-    *p++ = '[';
-
-    for (i = 0; i < n; i++) {
-
-        if (i) {
-            *p++ = ',';
-        }
-
-        p = ngx_cpymem(p, listed[i].value.data, listed[i].value.len);
-    }
-
-    *p++ = ']';
-    data.len = p - data.data;
-
-    return ngx_snorky_call_reply(call, &data);
+    return ngx_snorky_call_reply_list(call, "[", listed, n, "]");
 }
 
 
