@@ -40,7 +40,7 @@ my @blocks = map { my $p = $_; map { [ $p, $_ ] } blocks($page{$p}, 'nginx') }
     @pages;
 
 my $t = Test::Nginx->new()->has(qw/ http http_ssl proxy map /)
-    ->has_daemon('curl')->plan(@blocks + 31);
+    ->has_daemon('curl')->plan(@blocks + 32);
 
 
 # configurations
