@@ -1,0 +1,25 @@
+#!/usr/bin/perl
+
+# Copyright (C) The ngx_snorky_module authors
+#
+# The demo's page of cursors, used by a headless Chromium in several windows:
+# t/browser/cursors.js has the cases.
+
+use strict;
+use warnings;
+
+use FindBin;
+use Test::More;
+
+BEGIN { push @INC, "$FindBin::Bin/lib" }
+
+use Test::Nginx;
+use Snorky::Demo;
+
+
+my $cases = 26;
+
+my $t = demo($cases + 1);
+
+run_demo($t);
+browse($t, 'cursors.js', $cases);

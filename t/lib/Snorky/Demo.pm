@@ -1,0 +1,212 @@
+package Snorky::Demo;
+
+# Copyright (C) The ngx_snorky_module authors
+#
+# The demo as "make run" has it, for tests: its configuration, its pages, its
+# application, and a headless Chromium that uses them.
+#
+#     use Snorky::Demo;
+#
+#     my $t = demo($cases);           skips where there is no browser
+#     run_demo($t);
+#     my ($pid, $pipe) = run_todo($t);    its application; ends with the pipe
+#     browse($t, 'chat.js', $cases);  t/browser/chat.js has the cases
+#
+# Screenshots go to build/.
+
+use strict;
+use warnings;
+
+use base qw/ Exporter /;
+
+our @EXPORT = qw/ demo run_demo run_todo browse slurp /;
+
+use Cwd qw/ abs_path /;
+use File::Basename qw/ dirname /;
+use File::Spec ();
+use IO::Socket::UNIX ();
+use IPC::Open3 qw/ open3 /;
+use POSIX ();
+use Test::More;
+
+use Test::Nginx;
+use Snorky::Server qw/ wait_until /;
+
+
+my $root = abs_path(dirname(__FILE__) . '/../../..');
+
+
+# The Test::Nginx, with so many cases.
+
+sub demo {
+    my ($cases) = @_;
+
+    plan(skip_all => 'no playwright-core here: see "npm ci"')
+        unless -d "$root/node_modules/playwright-core";
+
+    return Test::Nginx->new()
+        ->has(qw/ http access charset map proxy rewrite unix /)
+        ->has_daemon('curl')->has_daemon('node')->has_daemon('chromium')
+        ->plan($cases);
+}
+
+
+# The configuration as "make run" has it, but for the port and for what the
+# test library decides on.  The pages are copied to where a worker that is
+# "nobody" can read them.
+
+sub run_demo {
+    my ($t) = @_;
+
+    my $conf = slurp("$root/demo/nginx.conf");
+
+    my %replaced = (
+        'load_module @MODULE@;'  => '%%TEST_GLOBALS%%',
+        'error_log stderr warn;' => '',
+        'pid nginx.pid;'         => '',
+        "http {\n"               => "http {\n    %%TEST_GLOBALS_HTTP%%\n",
+        '@PORT@'                 => '8080',
+        '@ROOT@'                 => '%%TESTDIR%%',
+        '@TODO@'                 => '%%TESTDIR%%/todo.sock',
+    );
+
+    for my $was (keys %replaced) {
+        $conf =~ s/\Q$was/$replaced{$was}/ or die "no \"$was\" in the demo\n";
+    }
+
+    $conf =~ s/^ +[a-z_]+_temp_path +[a-z_]+;\n//mg == 5
+        or die "not five temporary paths in the demo\n";
+    $conf !~ /\@[A-Z]+\@/
+        or die "the demo has more to be filled in: $&\n";
+
+    mkdir $t->testdir() . '/www' or die "cannot make www: $!\n";
+
+    for my $file (glob "$root/demo/www/*") {
+        my ($name) = $file =~ m{([^/]+)$};
+        $t->write_file("www/$name", slurp($file));
+    }
+
+    $t->write_file_expand('nginx.conf', $conf);
+    $t->run();
+
+    return;
+}
+
+
+# The application of the to-do page, once it listens.  Its process id and the
+# handle that it ends with.
+
+sub run_todo {
+    my ($t, %o) = @_;
+
+    my $dir = $t->testdir();
+    my $socket = $o{socket} || "$dir/todo.sock";
+    my $port = $o{at} || port(8080);
+
+    pipe my $in, my $out or die "cannot make a pipe: $!\n";
+    open my $log, '>>', "$dir/todo.log" or die "cannot write todo.log: $!\n";
+
+    my $pid = fork() // die "cannot fork: $!\n";
+
+    if ($pid == 0) {
+        close $out;
+        open STDIN, '<&', $in;
+        open STDERR, '>&', $log;
+
+        {
+            no warnings 'exec';
+            exec "$root/demo/todo/app.py", '--until-eof', $socket,
+                $o{database} || "$dir/todo.db",
+                "http://127.0.0.1:$port/backend", 'swordfish';
+        }
+
+        POSIX::_exit(127);
+    }
+
+    close $in;
+
+    wait_until { IO::Socket::UNIX->new(Peer => $socket) }
+        or die "the application does not listen\n";
+
+    return ($pid, $out);
+}
+
+
+# Runs the cases of a file of t/browser/, each of which is one here.
+
+sub browse {
+    my ($t, $script, $cases) = @_;
+
+    my $port = port(8080);
+    my ($master) = $t->read_file('nginx.pid') =~ /(\d+)/;
+
+    my $pid = open3(my $in, my $out, undef, 'node',
+        "$root/t/browser/$script", browser(), "http://127.0.0.1:$port/",
+        $master, $t->testdir(), "$root/build");
+
+    close $in;
+
+    my $done = relay($out, 300);
+
+    kill 'TERM', $pid;          # it has ended, unless it took too long
+    waitpid $pid, 0;
+
+    is($done, $cases, 'the browser came to its end');
+
+    # each case that is missing fails
+
+    fail('a case that the browser did not come to') for $done + 1 .. $cases;
+
+    return;
+}
+
+
+sub browser {
+    for my $dir (File::Spec->path()) {
+        return "$dir/chromium" if -x "$dir/chromium";
+    }
+}
+
+
+# Passes the cases on as they come, and what is said of one that failed.
+
+sub relay {
+    my ($from, $timeout) = @_;
+    my $count = 0;
+    my $failed = 1;
+
+    eval {
+        local $SIG{ALRM} = sub { die "timeout\n" };
+        alarm $timeout;
+
+        while (my $line = <$from>) {
+            chomp $line;
+
+            if ($line =~ /^(not )?ok (.*)/) {
+                $failed = !ok(!$1, $2);
+                $count++;
+                next;
+            }
+
+            $line =~ s/^# //;
+            $failed ? diag($line) : note($line);
+        }
+    };
+
+    alarm 0;
+    diag($@) if $@;
+
+    return $count;
+}
+
+
+sub slurp {
+    my ($name) = @_;
+    local $/;
+
+    open my $f, '<', $name or die "cannot read $name: $!\n";
+    return scalar <$f>;
+}
+
+
+1;
