@@ -635,7 +635,7 @@ async function chat() {
         await ada.fails('chat', 'send', { channel, body: 0 }, 'Not joined');
     });
 
-    await it('nobody may not join', async () => {
+    await it('nobody may not join a channel', async () => {
         await stranger.fails('chat', 'join', { channel }, 'Not authenticated');
         await stranger.ok('chat', 'read', { channel });
     });
@@ -796,7 +796,7 @@ async function cursors() {
         assert.deepStrictEqual(await leave(grace), { error: 'Not joined' });
     });
 
-    await it('nobody may not join', async () => {
+    await it('nobody may not join a document', async () => {
         await stranger.fails('cursors', 'join', { document: 1 },
                              'Not authenticated');
         await ada.fails('cursors', 'join',
