@@ -20,7 +20,7 @@ use Snorky;
 use Snorky::Sync;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(45);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(53);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -67,6 +67,11 @@ http {
             snorky_max_subscriptions 2;
         }
 
+        location /slow {
+            snorky_websocket;
+            snorky_send_buffer 64k;
+        }
+
         location /backend {
             snorky_backend registry=private;
             snorky_backend_key swordfish;
@@ -111,6 +116,51 @@ is(cancel($limited, $some[0]), $null, 'one that has ended makes room');
 $token = token('sync', '[{"dealer":"all","query":null}]');
 is(acquire($limited, $token), $null, 'for another');
 $limited->finish();
+
+
+# --- clients that do not read -----------------------------------------------
+
+my $large = "\"" . 'x' x 50_000 . "\"";
+my $ten = '[' . join(',', ('{"dealer":"all","query":null}') x 10) . ']';
+my $slow = Snorky->connect('/slow', rcvbuf => 4096);
+my $fast = Snorky->connect('/ws');
+my @own = map { subscribe($slow, $ten) } 1 .. 3;
+
+push @own, $token = token('small_sync', '[{"dealer":"all","query":null}]');
+call_of($slow, 'small', 'acquireSubscription', "{\"token\":\"$token\"}");
+subscribe($fast, '[{"dealer":"all","query":null}]');
+
+for my $i (1 .. 20) {
+    publish('sync', "[{\"type\":\"insert\",\"model\":\"m\","
+        . "\"data\":[$i,$large]}]");
+    seen($fast) =~ /^insert m data \[$i,"x+"\]$/ or last;
+    pass("$i: who reads gets it once") if $i == 20;
+}
+
+is(counters()->{closed_slow}, 1, 'who does not read is closed');
+is(join(', ', map { acquire($fast, $_) eq error('No such subscription') }
+    @own[0 .. 2]), '1, 1, 1', 'and has no subscriptions any more');
+is(call_of($fast, 'small', 'acquireSubscription', "{\"token\":\"$own[3]\"}"),
+    error('No such subscription'), 'in none of its services');
+is(counters()->{channels}, 1, 'nothing of it is left');
+$slow->reset();
+
+# what is kept may be too much as well
+
+$slow = Snorky->connect('/slow', rcvbuf => 4096);
+$token = token('sync', $ten);
+publish('sync', "[{\"type\":\"insert\",\"model\":\"m\",\"data\":[$_,$large]}]")
+    for 1 .. 18;
+seen($fast);
+$slow->text(request('datasync', 'acquireSubscription',
+    "{\"token\":\"$token\"}"));
+is((wait_until { counters()->{closed_slow} == 2 }), 1,
+    'who does not read what was kept for it is closed, too');
+is(acquire($fast, $token), error('No such subscription'),
+    'and has not acquired it');
+publish('sync', "[$good]");
+is(seen($fast), 'insert m data "good"', 'others go on');
+$_->reset() for $slow, $fast;
 
 
 # --- the time of a token ----------------------------------------------------
@@ -165,7 +215,7 @@ is(taken($q, $n_token), 'null', 'what nobody waits for is not kept');
 
 # nor is what nobody waits for any more
 
-my $large = join ',', map { '{"type":"insert","model":"m","data":"'
+$large = join ',', map { '{"type":"insert","model":"m","data":"'
     . 'x' x $_ . '"}' } 40000, 20000;
 
 is(scalar(grep {

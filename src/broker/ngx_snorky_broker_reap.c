@@ -13,7 +13,10 @@
 
 
 /* in one critical section, at most */
-#define NGX_SNORKY_BROKER_REAP  32
+#define NGX_SNORKY_BROKER_REAP         32
+
+/* critical sections in one round of the event loop */
+#define NGX_SNORKY_BROKER_REAP_ROUNDS  32
 
 
 typedef struct {
@@ -61,20 +64,22 @@ ngx_snorky_broker_forget_parted(ngx_snorky_broker_t *broker)
 
 /*
  * Whether there is anything to do is seen without the mutex, by chance too
- * late: then the next tick sees it.
+ * late: then the next tick sees it.  A dead worker may have had very many
+ * clients: they are not all reaped at once.
  */
 
 void
 ngx_snorky_broker_reap(ngx_snorky_broker_t *broker)
 {
     ngx_int_t                 rc;
-    ngx_uint_t                i;
+    ngx_uint_t                i, round;
     ngx_snorky_store_t       *store;
     ngx_snorky_broker_reap_t  reap;
 
     store = &broker->zone->store;
 
-    do {
+    for (round = 0; round < NGX_SNORKY_BROKER_REAP_ROUNDS; round++) {
+
         if (broker->slot == NULL
             || (ngx_queue_empty(&broker->parted)
                 && ngx_queue_empty(&store->orphans)
@@ -95,14 +100,18 @@ ngx_snorky_broker_reap(ngx_snorky_broker_t *broker)
 
         /* not from here: this may run inside of a delivery */
 
-        if (reap.n) {
+        if (reap.n || rc == NGX_OK) {
             ngx_snorky_broker_drain_later(broker);
         }
 
-    } while (rc == NGX_OK);
+        if (rc == NGX_AGAIN) {
+            ngx_snorky_broker_wake_want_room(broker);
+            return;
+        }
 
-    if (rc == NGX_AGAIN) {
-        ngx_snorky_broker_wake_want_room(broker);
+        if (rc == NGX_DONE) {
+            return;
+        }
     }
 }
 

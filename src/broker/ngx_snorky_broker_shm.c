@@ -566,6 +566,7 @@ ngx_snorky_broker_more_handler(ngx_event_t *ev)
     c = ev->data;
 
     ngx_snorky_broker_drain_some(c->data);
+    ngx_snorky_broker_reap(c->data);
 }
 
 

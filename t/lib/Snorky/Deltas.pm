@@ -578,7 +578,12 @@ sub message {
         $task->{acquired} = $self->{calls};
         $task->{state} = 'acquired';
 
-    } elsif ($text =~ /"callId":1,"message":"Subscription already acquired"/) {
+    } elsif ($text =~ /"callId":1,"message":"Subscription already acquired"/
+             || $task->{cancel_sent}
+                && $text =~ /"callId":1,"message":"No such subscription"/)
+    {
+        # a slow rival may be behind the winner's end
+
         $client->{lost} = 1;
         $self->wrong("$task->{name}: deltas for who is refused")
             if $client->{run};
