@@ -20,7 +20,7 @@ use Snorky;
 use Snorky::Sync;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(53);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(57);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -101,7 +101,13 @@ my @some = map { token('sync', '[{"dealer":"all","query":null}]') } 1 .. 3;
 
 publish('sync', "[$good]");
 
+is(status_json()->{zone}{waiting}, 3, 'the status counts those that wait');
+
 acquire($limited, $_) for @some[0, 1];
+
+is(status_json()->{zone}{waiting}, 1, 'and not those that were acquired');
+is(status_json()->{zone}{records}, 3, 'which are records still');
+is(status_json()->{total}{subscriptions}, 2, 'and subscriptions');
 is(kept($limited), join(', ', ('insert m data "good"') x 2),
     'a client may have so many');
 is(acquire($limited, $some[2]), error('Too many subscriptions'),

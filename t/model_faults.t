@@ -47,7 +47,7 @@ my $anew = qr/^(?:allocated|applied)$/;
 my $rounds = 8;
 
 my $t = Test::Nginx->new()->has(qw/ http /)
-    ->plan(2 * 8 + 2 * 7 + 10 * (@places + 2) + 1)->todo_alerts();
+    ->plan(2 * 8 + 3 * 7 + 3 + 10 * (@places + 2) + 1)->todo_alerts();
 
 my $services = join "\n    ",
     'snorky_service messaging messaging;',
@@ -92,6 +92,50 @@ is(json([ map { $_->{life} == shift @lives ? 1 : 0 } @observers ]),
     '[1,1,1]', 'those on another worker stay');
 is(join(' ', keys %{ $crowd->codes() }), '1006', 'others lost connections');
 ends($crowd, 'killed');
+
+
+# --- paused -----------------------------------------------------------------
+
+# a worker that stands still for a moment has much to catch up on, in whatever
+# order it finds it
+
+$crowd = crowd($before, window => 40, pace => 1);
+@late = ();
+
+for my $i (1 .. 40) {
+    my ($slot, $pid) = stop_slot($crowd, -1, 1);
+    my $answers = $crowd->{answers};
+
+    $crowd->run(sub { $crowd->{answers} > $answers + 100 }, 0.5);
+    continue_process($pid);
+
+    $crowd->run(sub { $crowd->{answers} > $answers + 200 })
+        or push @late, "pause $i";
+}
+
+is("@late", '', 'workers stand still for a moment, and all goes on');
+is(json($crowd->codes()), '{}', 'nobody is closed');
+ends($crowd, 'paused');
+
+# what was said before one leaves comes before the answer, also where it is
+# more than a worker reads at once
+
+my $long = 'x' x 5000;
+
+is(behind('chat', sub { [ 'join', { channel => 1 } ] },
+    [ 'send', { channel => 1, body => $long } ],
+    [ 'leave', { channel => 1 } ]), 100, 'chat: all before the leave');
+
+is(behind('cursors', sub {
+    [ 'join', { document => 1 } ], [ 'createCursor', { privateHandle => 1,
+        document => 1, position => 0, status => 0 } ]
+}, [ 'updateCursor', { privateHandle => 1, newData => { status => $long } } ],
+    [ 'leave', { document => 1 } ]), 100, 'cursors: all before the leave');
+
+is(behind('messaging', sub { [ 'registerParticipant', { name => $_[0] } ] },
+    [ 'send', { sender => 'one', dest => 'two', body => $long } ],
+    [ 'unregisterParticipant', { name => 'two' } ]), 100,
+    'messaging: all before the name is given up');
 
 
 # --- stopped ----------------------------------------------------------------
@@ -202,12 +246,13 @@ is(other_alerts($t, qr/exited on signal 9$|zone "snorky.*was locked by \d+$/),
 
 # --- helpers ----------------------------------------------------------------
 
-# Options: leave, of its clients; forgets, of datasync's rules.
+# Options: those of its clients; forgets, of datasync's rules.
 
 sub crowd {
     my ($status, %o) = @_;
 
-    my $leave = $o{leave} // 0.002;
+    my %client = (leave => $o{leave} // 0.002, window => $o{window} // 3,
+        pace => $o{pace});
 
     my $crowd = Snorky::Model::Crowd->new(rules => [
         Snorky::Model::Crowd::Messaging->new(),
@@ -217,8 +262,8 @@ sub crowd {
             forgets => $o{forgets}),
     ]);
 
-    $crowd->populate(20, $status->{workers}, leave => $leave);
-    $crowd->add(backend => 1, window => 1, leave => $leave) for 1 .. 4;
+    $crowd->populate(20, $status->{workers}, %client);
+    $crowd->add(%client, backend => 1, window => 1) for 1 .. 4;
 
     return $crowd;
 }
@@ -255,11 +300,46 @@ sub worker {
 }
 
 
+# Two clients, on two workers, make these calls by their names.  Then one of
+# them speaks a hundred times, while the other's worker stands still and has a
+# last call to answer: how much comes before that answer.
+
+sub behind {
+    my ($service, $first, $said, $last) = @_;
+
+    my ($one, $two) = map {
+        my ($name, $worker) = @$_;
+        my $c = connect_to_worker($worker->{slot}, "/ws?user=$name",
+            port => port(8081));
+
+        $c->rpc($service, @$_) for $first->($name);
+
+        $c;
+    } [ 'one', $before->{workers}[0] ], [ 'two', $before->{workers}[1] ];
+
+    my $pid = worker($before->{workers}[1]{slot})->{pid};
+
+    stop_process($pid);
+    $one->rpc($service, @$said) for 1 .. 100;
+
+    my $id = $two->call($service, @$last);
+
+    continue_process($pid);
+
+    my $r = $two->reply($id) || {};
+    my $count = $two->notifications();
+
+    $_->finish() for $one, $two;
+
+    return ($r->{type} // '') eq 'response' ? $count : 'no response';
+}
+
+
 # Stops one of the workers, but for that one, and not in the middle of a
-# change: its slot and pid.
+# change: its slot and pid.  For a moment, or it loses its clients.
 
 sub stop_slot {
-    my ($crowd, $not) = @_;
+    my ($crowd, $not, $moment) = @_;
 
     for (;;) {
         my @workers = grep { $_->{slot} != $not && $_->{state} eq 'live' }
@@ -269,7 +349,7 @@ sub stop_slot {
         stop_process($pid);
 
         if (status_json()->{zone}{locked_by} != $pid) {
-            $crowd->doubt($slot);
+            $crowd->doubt($slot) unless $moment;
             return ($slot, $pid);
         }
 

@@ -45,6 +45,7 @@ ngx_snorky_hold_link(ngx_snorky_hold_t *hold)
 
     if (hold->claimed) {
         hold->session->nclaimed++;
+        hold->session->hub->stats->subscriptions++;
     }
 }
 
@@ -56,6 +57,7 @@ ngx_snorky_hold_unlink(ngx_snorky_hold_t *hold)
 
     if (hold->claimed) {
         hold->session->nclaimed--;
+        hold->session->hub->stats->subscriptions--;
     }
 }
 
@@ -88,6 +90,7 @@ ngx_snorky_hold_part_all(ngx_snorky_session_t *s)
         }
     }
 
+    s->hub->stats->subscriptions -= s->nclaimed;
     s->nclaimed = 0;
 
     ngx_snorky_broker_part(s->hub->broker, &s->holds);

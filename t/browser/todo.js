@@ -207,7 +207,7 @@ async function choosing() {
         await tasks(two, ['Fill up the fuel', 'Mend the ladder']);
     });
 
-    await it('a task that moves leaves one and comes to the other', async () => {
+    await it('a task that moves goes from one to the other', async () => {
         await row(one, 'Wake the octopus').locator('.edit').click();
         await one.selectOption('.edit-list', 'Boat');
         await one.click('.editor button[type="submit"]');
@@ -357,7 +357,7 @@ async function racing() {
         await tasks(two, titles.slice(0, -1));
     });
 
-    await it('without the application a window says so, and goes on', async () => {
+    await it('without the application a window says so', async () => {
         await two.route('**/api/todos?*', (route) => route.fulfill({
             status: 502, contentType: 'text/html', body: '<html>',
         }));

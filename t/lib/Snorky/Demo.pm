@@ -67,7 +67,7 @@ sub run_demo {
         "http {\n"               => "http {\n    %%TEST_GLOBALS_HTTP%%\n",
         '@PORT@'                 => '8080',
         '@ROOT@'                 => '%%TESTDIR%%',
-        '@TODO@'                 => '%%TESTDIR%%/todo.sock',
+        '@SOCKET@'                 => '%%TESTDIR%%/todo.sock',
     );
 
     for my $was (keys %replaced) {

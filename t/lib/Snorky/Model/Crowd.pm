@@ -14,8 +14,10 @@ package Snorky::Model::Crowd;
 #     $crowd->check();                    # the facts, the order
 #     is($crowd->complaints(), '', ..);
 #
-#   of a client: leave, how often it ends a connection by itself (0.005 of
-#   its commands); backend, it is a backend's HTTP connection
+#   of a client: window, how many of its commands may be unanswered; pace, it
+#   says one at a time, so that there is something said at any time; leave, how
+#   often it ends a connection by itself (0.005 of its commands); backend, it
+#   is a backend's HTTP connection
 #
 # A client's connection is a life; what it has said is a list of operations.
 # All run in one process, which numbers what it does, so an operation has
@@ -312,6 +314,7 @@ sub turn {
 
         while (@{ $life->{out} } < $client->{window}) {
             $self->act($life) or last;
+            last if $client->{pace};
         }
     }
 
