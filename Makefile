@@ -14,7 +14,9 @@ TESTS =
 
 # without those whose steps are too finely timed for a server so slow
 VALGRIND_TESTS = $(or $(TESTS),$(filter-out \
-                   t/demo.t t/pubsub_reload.t t/status.t,$(wildcard t/*.t)))
+                   $(wildcard t/demo*.t) t/pubsub_reload.t t/status.t \
+                   t/datasync_reload.t t/datasync_workers.t t/model_faults.t \
+                   t/original_client.t,$(wildcard t/*.t)))
 
 DESTDIR =
 

@@ -1,0 +1,377 @@
+/*
+ * The chat demo: channels with who is in them, what is said, and what has been
+ * read.  The server knows who a window is from its connection; of each message
+ * it tells from whom it is, and when it came.
+ */
+
+import {
+    $, openWindow, Log, clone, hueOf, identity, initial, nameOf, plural,
+    want, wanted,
+} from './window.js';
+
+const SERVICE = 'chat';
+const FIRST_CHANNEL = 'lobby';
+const ROWS_KEPT = 300;
+const TITLE = document.title;
+
+/*
+ * By name, in the order in which they were joined:
+ *
+ *   { name, item, rows, members, early, unread }
+ *
+ * members are identities, as the server has them.  Between "join" and its
+ * answer, early collects what is told of the channel meanwhile.
+ */
+const channels = new Map();
+
+let shown = null;
+
+const log = new Log(ROWS_KEPT);
+
+
+const connection = openWindow({
+
+    identified: true,
+    changed: showUsable,
+    event: (text) => channels.forEach(({ rows }) => log.addEvent(text, rows)),
+
+    opened() {
+        for (const channel of channels.values()) {
+            enter(channel).then((wrong) => {
+                if (wrong !== null && connection.open) {
+                    log.addEvent(`Not joined: ${wrong}`, channel.rows);
+                }
+            });
+        }
+    },
+
+    renamed() {
+        hueOf(identity());
+        showAnother();
+    },
+
+    notified(service, content) {
+        const channel = channels.get(content.channel);
+
+        if (service !== SERVICE || channel === undefined) {
+            return;
+        }
+
+        if (channel.early !== null) {
+            channel.early.push(content);
+        } else {
+            told(channel, content);
+        }
+    },
+});
+
+
+/* -------------------------------------------------------------- channels */
+
+/* joins on the connection that there is; what went wrong, or null */
+async function enter(channel) {
+    const early = [];
+
+    channel.early = early;
+
+    try {
+        const { members } = await connection.call(SERVICE, 'join',
+                                                  { channel: channel.name });
+
+        channel.members = new Set(members);
+
+    } catch (error) {
+        if (channel.early === early) {
+            channel.early = null;
+        }
+
+        return error.message;
+    }
+
+    /* whoever came or went after the list of members was made */
+    channel.early = null;
+    early.forEach((content) => told(channel, content));
+    showMembers();
+    return null;
+}
+
+
+async function join(name) {
+    if (channels.has(name)) {
+        show(channels.get(name));
+        return null;
+    }
+
+    const channel = addChannel(name);
+
+    show(channel);
+
+    /* without a connection it is joined as soon as there is one */
+    const wrong = connection.open ? await enter(channel) : null;
+
+    if (wrong !== null && connection.open) {
+        removeChannel(channel);
+        return wrong;
+    }
+
+    return null;
+}
+
+
+function leave(channel) {
+    removeChannel(channel);
+
+    connection.call(SERVICE, 'leave', { channel: channel.name })
+        .catch(() => { /* the connection is gone, and with it the channel */ });
+
+    $('join-name').focus();
+}
+
+
+function addChannel(name) {
+    const item = clone('channel-template');
+    const [choose, quit] = item.querySelectorAll('button');
+    const rows = document.createElement('ol');
+    const channel = {
+        name, item, rows, members: new Set(), early: null, unread: 0,
+    };
+
+    choose.textContent = name;
+    choose.onclick = () => show(channel);
+    quit.setAttribute('aria-label', `Leave ${name}`);
+    quit.onclick = () => leave(channel);
+
+    channels.set(name, channel);
+    rows.hidden = true;
+    $('log').append(rows);
+    $('channels').append(item);
+    channelsChanged();
+    return channel;
+}
+
+
+function removeChannel(channel) {
+    channel.item.remove();
+    channel.rows.remove();
+    channels.delete(channel.name);
+    channelsChanged();
+
+    if (channel === shown) {
+        show(channels.values().next().value ?? null);
+    }
+}
+
+
+function channelsChanged() {
+    $('no-channel').hidden = channels.size > 0;
+    want([...channels.keys()]);
+    showAnother();
+}
+
+
+function show(channel) {
+    shown = channel;
+
+    for (const other of channels.values()) {
+        const chosen = other === channel;
+
+        other.rows.hidden = !chosen;
+        other.item.classList.toggle('mine', chosen);
+        other.item.querySelector('.channel-name')
+            .setAttribute('aria-pressed', chosen);
+    }
+
+    $('shown').textContent = channel === null ? 'no channel' : channel.name;
+    log.show(channel === null ? null : channel.rows);
+    showMembers();
+    showUsable();
+    seen();
+}
+
+
+/* ------------------------------------------------- what the server tells */
+
+function told(channel, content) {
+    switch (content.type) {
+
+    case 'message':
+        addMessage(channel, content);
+        break;
+
+    case 'presence':
+        setPresent(channel, content.from, content.status === 'joined');
+        break;
+
+    case 'read':
+        /* another window of the same identity has shown the channel */
+        setUnread(channel, 0);
+        addMark(channel, content.timestamp);
+        break;
+    }
+}
+
+
+function addMessage(channel, { from, body, timestamp }) {
+    const item = clone('message-template');
+    const part = (selector) => item.querySelector(selector);
+    const own = from === identity();
+    const name = nameOf(from);
+    const time = new Date(timestamp);
+
+    item.classList.toggle('own', own);
+    item.style.setProperty('--hue', hueOf(from));
+    part('.face').textContent = initial(name);
+    part('.who').textContent = own ? `${name} (you)` : name;
+    part('.body').textContent = typeof body === 'string'
+                                ? body : JSON.stringify(body);
+    part('time').textContent = time.toLocaleTimeString();
+    part('time').dateTime = timestamp;
+    part('time').title = time.toLocaleString();
+
+    log.add(item, channel.rows);
+
+    if (!own) {
+        setUnread(channel, channel.unread + 1);
+        seen();
+    }
+}
+
+
+function setPresent(channel, from, present) {
+    if (channel.members.has(from) === present) {
+        return;
+    }
+
+    if (present) {
+        channel.members.add(from);
+    } else {
+        channel.members.delete(from);
+    }
+
+    log.addEvent(`${nameOf(from)} ${present ? 'joined' : 'left'}`,
+                 channel.rows);
+    showMembers();
+}
+
+
+/* ------------------------------------------------------------------ read */
+
+/* what is on the screen before somebody's eyes has been read */
+function seen() {
+    if (shown === null || shown.unread === 0 || document.hidden
+        || !document.hasFocus())
+    {
+        return;
+    }
+
+    setUnread(shown, 0);
+
+    connection.call(SERVICE, 'read', { channel: shown.name })
+        .catch(() => { /* the other windows will show it themselves */ });
+}
+
+
+function setUnread(channel, unread) {
+    channel.unread = unread;
+    channel.item.querySelector('.unread').hidden = unread === 0;
+    channel.item.querySelector('.unread-count').textContent = unread;
+
+    const all = [...channels.values()].reduce((n, c) => n + c.unread, 0);
+
+    document.title = all === 0 ? TITLE : `(${all}) ${TITLE}`;
+}
+
+
+/* one line in each channel, behind what has been read elsewhere */
+function addMark(channel, timestamp) {
+    channel.rows.querySelector('.read')?.remove();
+    log.addEvent('Read in another window', channel.rows, timestamp);
+    channel.rows.lastElementChild.classList.add('read');
+}
+
+
+/* ------------------------------------------------------------------ view */
+
+function showMembers() {
+    const members = shown === null ? [] : [...shown.members];
+
+    $('members').replaceChildren(...members.map((member) => {
+        const item = clone('member-template');
+        const name = nameOf(member);
+        const own = member === identity();
+
+        item.style.setProperty('--hue', hueOf(member));
+        item.querySelector('.face').textContent = initial(name);
+        item.querySelector('.who').textContent = own ? `${name} (you)` : name;
+        return item;
+    }));
+
+    $('member-count').textContent = plural(members.length, 'member');
+}
+
+
+function showUsable() {
+    const usable = connection.open && shown !== null;
+
+    $('send').disabled = !usable;
+    $('members').classList.toggle('stale', !connection.open);
+}
+
+
+function showAnother() {
+    $('another').href = `?user=${identity()}${location.hash}`;
+}
+
+
+function bind() {
+    $('say').onsubmit = async (event) => {
+        const text = $('text').value;
+
+        event.preventDefault();
+
+        if (text.trim() === '' || shown === null) {
+            $('text').focus();
+            return;
+        }
+
+        $('say-error').textContent = '';
+        $('text').value = '';
+
+        try {
+            await connection.call(SERVICE, 'send',
+                                  { channel: shown.name, body: text });
+
+        } catch (error) {
+            $('say-error').textContent = `Not sent: ${error.message}.`;
+            $('text').value ||= text;
+        }
+    };
+
+    $('join').onsubmit = async (event) => {
+        const field = $('join-name');
+        const name = field.value.trim();
+
+        event.preventDefault();
+
+        const wrong = name === '' ? 'A name, please' : await join(name);
+
+        $('join-error').textContent = wrong === null ? '' : `${wrong}.`;
+
+        if (wrong === null) {
+            field.value = '';
+        }
+    };
+
+    addEventListener('focus', seen);
+    document.addEventListener('visibilitychange', seen);
+}
+
+
+hueOf(identity());      /* the first colour is one's own */
+bind();
+
+for (const name of wanted(FIRST_CHANNEL)) {
+    addChannel(name);
+}
+
+show(channels.values().next().value);
