@@ -15,6 +15,10 @@
 #include "ngx_snorky_broker_shm.h"
 
 
+/* bytes of a list more than were needed when it was looked at */
+#define NGX_SNORKY_BROKER_CHANGE_SPARE  256
+
+
 static ngx_int_t ngx_snorky_broker_change_fits(ngx_snorky_broker_t *broker,
     ngx_snorky_broker_change_t *change);
 static ngx_int_t ngx_snorky_broker_change_attempt(ngx_snorky_broker_t *broker,
@@ -140,7 +144,6 @@ static ngx_int_t
 ngx_snorky_broker_change_attempt(ngx_snorky_broker_t *broker,
     ngx_snorky_broker_change_t *change)
 {
-    size_t              size;
     ngx_int_t           rc;
     ngx_snorky_zone_t  *zone;
 
@@ -164,7 +167,6 @@ ngx_snorky_broker_change_attempt(ngx_snorky_broker_t *broker,
             return broker->slot ? NGX_AGAIN : NGX_ERROR;
         }
 
-        size = change->list_size;
         rc = ngx_snorky_broker_change_locked(broker, change);
 
         ngx_snorky_zone_unlock(zone);
@@ -173,16 +175,14 @@ ngx_snorky_broker_change_attempt(ngx_snorky_broker_t *broker,
             return rc;
         }
 
-        /* the list has more than there is room for, and nothing was done */
+        /* nothing was done; the list has grown a little when we come back */
 
-        size = ngx_max(change->list_size, size) + 256;
+        change->list_size += NGX_SNORKY_BROKER_CHANGE_SPARE;
 
-        change->list = ngx_pnalloc(change->pool, size);
+        change->list = ngx_pnalloc(change->pool, change->list_size);
         if (change->list == NULL) {
             return NGX_ERROR;
         }
-
-        change->list_size = size;
     }
 }
 
@@ -243,7 +243,10 @@ ngx_snorky_broker_change_locked(ngx_snorky_broker_t *broker,
 }
 
 
-/* finds what the steps name; NGX_DONE: the list has no room */
+/*
+ * Finds what the steps name.  NGX_DONE: the list has no room, list_size is what
+ * it needs.
+ */
 
 static ngx_int_t
 ngx_snorky_broker_change_look(ngx_snorky_store_t *store,
