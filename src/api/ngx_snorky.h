@@ -218,21 +218,19 @@ ngx_int_t ngx_snorky_call_error(ngx_snorky_call_t *call, const char *text);
 ngx_str_t *ngx_snorky_session_identity(ngx_snorky_session_t *s);
 
 /*
- * {"service": the service's name, "message": content} to this client; as the
- * answer to the message that is being handled, or unasked.  NGX_OK, or
- * NGX_ERROR: no memory.
+ * {"service": the service's name, "message": content} to this client, as the
+ * answer to the message that is being handled.  NGX_OK, or NGX_ERROR: no
+ * memory.
  */
 
 ngx_int_t ngx_snorky_session_answer(ngx_snorky_session_t *s,
     ngx_snorky_service_t *service, ngx_str_t *content);
-ngx_int_t ngx_snorky_session_notify(ngx_snorky_session_t *s,
-    ngx_snorky_service_t *service, ngx_str_t *content);
 
 
 /*
- * A message for several clients: {service, message} with the concatenation
- * of n parts as its content, built once.  NULL: no memory.  Sending it never
- * fails; a client that does not read is closed by the core.
+ * A message to clients, unasked: {service, message} with the concatenation of
+ * n parts as its content, built once for all of them.  NULL: no memory.
+ * Sending it never fails; a client that does not read is closed by the core.
  */
 
 ngx_snorky_notice_t *ngx_snorky_notice_create(ngx_snorky_service_t *service,
@@ -338,6 +336,7 @@ void *ngx_snorky_hold_data(ngx_snorky_hold_t *hold);
  *   keep          a text for the records of the service that wait for this
  *                 bit; when all that is kept for a service takes more than
  *                 "most" bytes, those who have waited longest are revoked
+ *   peek          it is listed, if it waits still
  *   claim         the caller holds it from here on; listed are the texts
  *                 that were kept since it began to wait
  *

@@ -165,14 +165,6 @@ ngx_snorky_notice_free(ngx_snorky_notice_t *notice)
 
 
 ngx_int_t
-ngx_snorky_session_notify(ngx_snorky_session_t *s,
-    ngx_snorky_service_t *service, ngx_str_t *content)
-{
-    return ngx_snorky_session_send_parts(s, service, content, 1, 0);
-}
-
-
-ngx_int_t
 ngx_snorky_session_answer(ngx_snorky_session_t *s,
     ngx_snorky_service_t *service, ngx_str_t *content)
 {
