@@ -146,7 +146,7 @@ sub browse {
 
     close $in;
 
-    my $done = relay($out, 300);
+    my $done = relay($out, 300, $cases);
 
     kill 'TERM', $pid;          # it has ended, unless it took too long
     waitpid $pid, 0;
@@ -171,9 +171,10 @@ sub browser {
 # Passes the cases on as they come, and what is said of one that failed.
 
 sub relay {
-    my ($from, $timeout) = @_;
+    my ($from, $timeout, $cases) = @_;
     my $count = 0;
     my $failed = 1;
+    my @last;
 
     eval {
         local $SIG{ALRM} = sub { die "timeout\n" };
@@ -190,11 +191,18 @@ sub relay {
 
             $line =~ s/^# //;
             $failed ? diag($line) : note($line);
+
+            push @last, $line;
+            shift @last if @last > 20;
         }
     };
 
     alarm 0;
     diag($@) if $@;
+
+    # what a browser says that ends before its time is not about a case
+
+    diag(join "\n", 'the last words:', @last) if $count < $cases && @last;
 
     return $count;
 }
