@@ -11,6 +11,7 @@ PORT = 8080
 JOBS = 2
 FUZZ_SECONDS = 20
 TESTS =
+PROFILE = fanout
 
 # without those whose steps are too finely timed for a server so slow
 VALGRIND_TESTS = $(or $(TESTS),$(filter-out \
@@ -28,6 +29,7 @@ export CC NGINX_SRC NGINX_BINARY JOBS
 
 .PHONY: help run test build unit fuzz check sanitize valgrind install clean
 .PHONY: build-clang build-faults build-sanitize suite tree
+.PHONY: instructions profile
 .DELETE_ON_ERROR:
 
 
@@ -35,10 +37,10 @@ help:  ## this list
 	@echo "ngx_snorky_module: make TARGET [VARIABLE=value]"
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) \
-	    | awk -F'|' '{ printf "%-12s%s\n", $$1, $$2 }'
+	    | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'
 	@echo
 	@echo "What is needed of Debian's packages is installed by run, test,"
-	@echo "sanitize and valgrind; all else is written below build/ only."
+	@echo "sanitize, valgrind and so on; all else is written below build/ only."
 
 run:  ## build, start nginx with the demo in the foreground (PORT=8080)
 	@util/deps run
@@ -75,6 +77,7 @@ test:  ## all that follows up to "check", then the suite (TESTS=t/x.t JOBS=2)
 	@$(MAKE) -s build
 	@$(MAKE) -s build-clang
 	@$(MAKE) -s unit
+	@$(MAKE) -s instructions
 	@$(MAKE) -s fuzz
 	@$(MAKE) -s suite
 else
@@ -135,6 +138,15 @@ build/fuzz/bin/%: t/fuzz/%.c $(ROOMS:%.c=build/fuzz/%.o) | tree
 unit: $(UNITS)  ## tests of json, ws_frame, map, log in C, with ASan and UBSan
 	@prove -j $(JOBS) --exec '' $(UNITS)
 
+instructions:  ## of a delivery, a publication, ..., against bench/budget (RENEW=1)
+	@util/deps instructions
+	@$(MAKE) -s build
+ifeq ($(CC),gcc)
+	@bench/instructions $(if $(RENEW),renew --runs=3,check)
+else
+	@echo "instructions: not counted, bench/budget is for gcc"
+endif
+
 fuzz: $(FUZZERS:%=build/fuzz/bin/%)  ## each fuzzer of t/fuzz for a while (FUZZ_SECONDS=20)
 	@util/fuzz $(FUZZ_SECONDS) $(FUZZERS)
 
@@ -157,6 +169,11 @@ valgrind:  ## the suite with nginx under valgrind, slow (TESTS=t/x.t)
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
 	    util/valgrind build/valgrind $(VALGRIND_TESTS)
+
+profile:  ## where they and the time go (PROFILE=fanout, publish, post, ping, connect)
+	@util/deps profile
+	@$(MAKE) -s build
+	@bench/instructions profile --only=$(PROFILE) --dir=build/profile
 
 install: build  ## copy the module to nginx's other modules (DESTDIR=)
 	@util/install $(MODULE) $(DESTDIR)
