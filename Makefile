@@ -11,6 +11,7 @@ PORT = 8080
 JOBS = 2
 FUZZ_SECONDS = 20
 TESTS =
+BENCH_FLAGS =
 
 # without those whose steps are too finely timed for a server so slow
 VALGRIND_TESTS = $(or $(TESTS),$(filter-out \
@@ -26,7 +27,7 @@ TREE = build/nginx-dev
 
 export CC NGINX_SRC NGINX_BINARY JOBS
 
-.PHONY: help run test build unit fuzz check sanitize valgrind install clean
+.PHONY: help run test build unit fuzz check sanitize valgrind bench install clean
 .PHONY: build-clang build-faults build-sanitize suite tree
 .DELETE_ON_ERROR:
 
@@ -38,7 +39,8 @@ help:  ## this list
 	    | awk -F'|' '{ printf "%-12s%s\n", $$1, $$2 }'
 	@echo
 	@echo "What is needed of Debian's packages is installed by run, test,"
-	@echo "sanitize and valgrind; all else is written below build/ only."
+	@echo "sanitize, valgrind and bench; all else is written below build/,"
+	@echo "but for the report of bench."
 
 run:  ## build, start nginx with the demo in the foreground (PORT=8080)
 	@util/deps run
@@ -157,6 +159,12 @@ valgrind:  ## the suite with nginx under valgrind, slow (TESTS=t/x.t)
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
 	    util/valgrind build/valgrind $(VALGRIND_TESTS)
+
+bench:  ## nchan, Node's ws, the least possible: docs/benchmarks.md (BENCH_FLAGS=)
+	@util/deps bench
+	@$(MAKE) -s build
+	-@$(MAKE) -s $(NPM)
+	@bench/run $(BENCH_FLAGS)
 
 install: build  ## copy the module to nginx's other modules (DESTDIR=)
 	@util/install $(MODULE) $(DESTDIR)
