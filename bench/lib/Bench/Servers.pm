@@ -182,8 +182,11 @@ sub prepare {
 	remove_tree($prefix);
 	make_path($prefix);
 
-	spew("$prefix/nginx.conf",
-		slurp("$self->{opt}{bench}/nginx-$s->{conf}.conf"));
+	my $conf = slurp("$self->{opt}{bench}/nginx-$s->{conf}.conf");
+
+	$conf =~ s/(listen\s+127\.0\.0\.1:)\d+/$1$s->{port}/;
+
+	spew("$prefix/nginx.conf", $conf);
 	spew("$prefix/ws.conf", "$s->{ws}\n");
 }
 
@@ -279,9 +282,13 @@ sub listening {
 sub start {
 	my ($self, $name) = @_;
 
-	my $port = $servers{$name}{port};
+	my $s = $servers{$name};
 
-	die "port $port is taken\n" if listening($port);
+	# who has the port may be another run
+
+	for (my $tries = 0; listening($s->{port}); $s->{port} += 10) {
+		die "port $s->{port} is taken\n" if $tries++ == 10;
+	}
 
 	$self->prepare($name);
 
@@ -295,7 +302,7 @@ sub start {
 	$self->{running}{$pid} = 1;
 
 	for (1 .. 200) {
-		return $pid if listening($port);
+		return $pid if listening($s->{port});
 
 		if (waitpid($pid, WNOHANG) == $pid) {
 			delete $self->{running}{$pid};
@@ -305,7 +312,7 @@ sub start {
 		sleep 0.02;
 	}
 
-	die "$servers{$name}{title} does not start\n"
+	die "$s->{title} does not start\n"
 		. slurp($self->prefix($name) . 'error.log');
 }
 
