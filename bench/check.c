@@ -292,6 +292,7 @@ check_load(void)
     load = bench_load_alloc(sizeof(*load));
 
     load->dialect = bench_dialect_find("nchan");
+    load->text = "plain";
     load->n = 1;
     load->channels = 1;
     load->publishers = 1;
@@ -303,6 +304,7 @@ check_load(void)
     load->processes = 1;
     load->share = 1;
 
+    (void) bench_payload_create(load);
     bench_process_share(load);
 
     board = load->shared->boards;
