@@ -340,7 +340,8 @@ Servers take turns in each round. Absolute figures differ from machine to
 machine and from minute to minute: compare the ratios, each of which is the
 median of the ratios within single rounds. "CPU" is user and system time of all
 processes of the server, so it counts what the kernel does for the server's
-calls. `make bench BENCH_FLAGS='--only=fanout,idle --rounds=1'` runs a part.
+calls. `make bench BENCH_FLAGS='--only=fanout,idle --rounds=1'` runs a part, and
+leaves its report in `build/bench`.
 
 The *floor* is a minimal epoll server (`bench/floor.c`) that parses no JSON and
 sends a frame that it has built once: with one `writev` per subscriber and
