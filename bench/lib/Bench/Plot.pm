@@ -40,7 +40,8 @@ my @panels = (
 
 my $style = <<'STYLE';
 <style>
-  text { font: 12px sans-serif; fill: #24292f; }
+  text { font: 12px sans-serif; fill: #24292f; paint-order: stroke;
+    stroke: #ffffff; stroke-width: 3px; }
   .title { font-weight: bold; }
   .head { font-size: 15px; font-weight: bold; }
   .axis { font-size: 11px; fill: #57606a; }
@@ -51,7 +52,7 @@ my $style = <<'STYLE';
   .other { fill: #8c6d9e; }
   .floor { fill: #afb8c1; }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3; }
+    text { fill: #e6edf3; stroke: #0d1117; }
     .axis { fill: #9da7b3; }
     .grid { stroke: #30363d; }
     .line { stroke: #6e7681; }
@@ -100,7 +101,7 @@ sub class {
 
 sub short {
 	my ($v) = @_;
-	return sprintf $v < 1 ? '%.2f' : $v < 20 ? '%.1f' : '%.0f', $v;
+	return sprintf $v < 0.995 ? '%.2f' : $v < 19.95 ? '%.1f' : '%.0f', $v;
 }
 
 # what the bars show: title, then [ label, class, value ]

@@ -279,8 +279,8 @@ sub targets {
 			($least ? 'at least ' : 'at most ')
 				. ($limit =~ /\D/ ? $limit : number('%d', $limit)),
 			number($format, $v),
-			!defined $v ? 'not measured'
-				: failed($s, @keys) ? '**failed**'
+			failed($s, @keys) ? '**failed**'
+				: !defined $v ? 'not measured'
 				: ($least ? $v >= $limit : $v <= $limit) ? 'met'
 				: '**missed**');
 	}
@@ -363,7 +363,7 @@ TEXT
 TEXT
 
 	$text .= '- Left out, because it was not there: '
-		. join(', ', @{$facts->{absent}}) . ".\n"
+		. join('; ', @{$facts->{absent}}) . ".\n"
 		if @{$facts->{absent}};
 
 	$text .= "- **Some runs failed; they are marked.**\n" if $facts->{faults};

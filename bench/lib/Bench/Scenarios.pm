@@ -114,8 +114,8 @@ columns tell those subscribers that are on the publisher's worker from those on
 the other; one worker shares its core with the load generator, so the difference
 is more than the hop.
 TEXT
-		servers => [qw/ snorky nchan ws writev send /,
-			[ 'snorky_2', '', 'mark=X-Worker' ]],
+		servers => ['snorky', [ 'snorky_2', '', 'mark=X-Worker' ],
+			qw/ nchan ws writev send /],
 		load => [qw/ scenario=fanout n=1000 size=128 rate=100
 			seconds=3 warmup=1 limit=30 /],
 		rounds => 3,
