@@ -11,6 +11,7 @@ PORT = 8080
 JOBS = 2
 FUZZ_SECONDS = 20
 TESTS =
+PROFILE = fanout
 BENCH_FLAGS =
 
 # without those whose steps are too finely timed for a server so slow
@@ -27,8 +28,9 @@ TREE = build/nginx-dev
 
 export CC NGINX_SRC NGINX_BINARY JOBS
 
-.PHONY: help run test build unit fuzz check sanitize valgrind bench install clean
+.PHONY: help run test build unit fuzz check sanitize valgrind install clean
 .PHONY: build-clang build-faults build-sanitize suite tree
+.PHONY: bench instructions profile
 .DELETE_ON_ERROR:
 
 
@@ -36,10 +38,10 @@ help:  ## this list
 	@echo "ngx_snorky_module: make TARGET [VARIABLE=value]"
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) \
-	    | awk -F'|' '{ printf "%-12s%s\n", $$1, $$2 }'
+	    | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'
 	@echo
 	@echo "What is needed of Debian's packages is installed by run, test,"
-	@echo "sanitize, valgrind and bench; all else is written below build/,"
+	@echo "sanitize, valgrind and so on; all else is written below build/ only,"
 	@echo "but for the report of bench."
 
 run:  ## build, start nginx with the demo in the foreground (PORT=8080)
@@ -77,6 +79,7 @@ test:  ## all that follows up to "check", then the suite (TESTS=t/x.t JOBS=2)
 	@$(MAKE) -s build
 	@$(MAKE) -s build-clang
 	@$(MAKE) -s unit
+	@$(MAKE) -s instructions
 	@$(MAKE) -s fuzz
 	@$(MAKE) -s suite
 else
@@ -137,6 +140,15 @@ build/fuzz/bin/%: t/fuzz/%.c $(ROOMS:%.c=build/fuzz/%.o) | tree
 unit: $(UNITS)  ## tests of json, ws_frame, map, log in C, with ASan and UBSan
 	@prove -j $(JOBS) --exec '' $(UNITS)
 
+instructions:  ## of a delivery, a publication, ..., against bench/budget (RENEW=1)
+	@util/deps instructions
+	@$(MAKE) -s build
+ifeq ($(CC),gcc)
+	@bench/instructions $(if $(RENEW),renew --runs=3,check)
+else
+	@echo "instructions: not counted, bench/budget is for gcc"
+endif
+
 fuzz: $(FUZZERS:%=build/fuzz/bin/%)  ## each fuzzer of t/fuzz for a while (FUZZ_SECONDS=20)
 	@util/fuzz $(FUZZ_SECONDS) $(FUZZERS)
 
@@ -159,6 +171,11 @@ valgrind:  ## the suite with nginx under valgrind, slow (TESTS=t/x.t)
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
 	    util/valgrind build/valgrind $(VALGRIND_TESTS)
+
+profile:  ## where they and the time go (PROFILE=fanout, publish, post, ping, connect)
+	@util/deps profile
+	@$(MAKE) -s build
+	@bench/instructions profile --only=$(PROFILE) --dir=build/profile
 
 bench:  ## nchan, Node's ws, the least possible: docs/benchmarks.md (BENCH_FLAGS=)
 	@util/deps bench

@@ -76,6 +76,11 @@ static ngx_conf_post_t  ngx_snorky_post_time = {
 };
 
 
+static ngx_conf_post_t  ngx_snorky_post_window = {
+    ngx_snorky_directive_check_window
+};
+
+
 static ngx_conf_post_t  ngx_snorky_post_worker_timeout = {
     ngx_snorky_directive_check_worker_timeout
 };
@@ -244,6 +249,20 @@ static ngx_command_t  ngx_snorky_commands[] = {
       offsetof(ngx_snorky_loc_conf_t, close_timeout),
       &ngx_snorky_post_time },
 
+    { ngx_string("snorky_batch_window"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, batch_window),
+      &ngx_snorky_post_window },
+
+    { ngx_string("snorky_lean"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, lean),
+      NULL },
+
 #if (NGX_SNORKY_FAULTS)
 
     /* "snorky_fault PLACE N [stop]": die or stop there at the N-th append */
@@ -315,7 +334,13 @@ ngx_snorky_create_main_conf(ngx_conf_t *cf)
 
     if (ngx_array_init(&smcf->registries, cf->pool, 2,
                        sizeof(ngx_snorky_registry_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&smcf->timeouts, cf->pool, 4,
+                          sizeof(ngx_snorky_timeout_queue_t *))
+           != NGX_OK
+        || ngx_array_init(&smcf->windows, cf->pool, 1,
+                          sizeof(ngx_snorky_window_t *))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -389,6 +414,8 @@ ngx_snorky_create_loc_conf(ngx_conf_t *cf)
     slcf->ping_interval = NGX_CONF_UNSET_MSEC;
     slcf->ping_timeout = NGX_CONF_UNSET_MSEC;
     slcf->close_timeout = NGX_CONF_UNSET_MSEC;
+    slcf->batch_window = NGX_CONF_UNSET_MSEC;
+    slcf->lean = NGX_CONF_UNSET;
     slcf->identity = NGX_CONF_UNSET_PTR;
     slcf->origins = NGX_CONF_UNSET_PTR;
     slcf->protocols = NGX_CONF_UNSET_PTR;
@@ -420,6 +447,8 @@ ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               prev->ping_interval, 90000);
     ngx_conf_merge_msec_value(conf->ping_timeout, prev->ping_timeout, 10000);
     ngx_conf_merge_msec_value(conf->close_timeout, prev->close_timeout, 5000);
+    ngx_conf_merge_msec_value(conf->batch_window, prev->batch_window, 0);
+    ngx_conf_merge_value(conf->lean, prev->lean, 0);
 
     ngx_conf_merge_ptr_value(conf->identity, prev->identity, NULL);
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
@@ -498,6 +527,12 @@ ngx_snorky_merge_location(ngx_conf_t *cf, ngx_snorky_loc_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (conf->websocket
+        && ngx_snorky_websocket_init(cf, smcf, conf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     if (conf->registry->services.nelts == 0 && !conf->echo) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "there is no \"snorky_service\" in registry \"%V\"",
@@ -558,7 +593,10 @@ ngx_snorky_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    ngx_queue_init(&worker->websockets);
+    if (ngx_snorky_websocket_open_worker(worker, cycle->log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_snorky_flusher_init(&worker->flusher, cycle->log);
 
     smcf->worker = worker;
@@ -578,7 +616,7 @@ ngx_snorky_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
-    ngx_snorky_websocket_end_all(smcf->worker);
+    ngx_snorky_websocket_close_worker(smcf->worker);
     ngx_snorky_service_close_all(&smcf->registries);
     ngx_snorky_hub_close(smcf->worker->hub);
 

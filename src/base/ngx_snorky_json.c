@@ -664,8 +664,6 @@ ngx_snorky_json_string_is(ngx_snorky_value_t *value, ngx_str_t *text)
     size_t     len, left;
     uint32_t   code;
 
-    /* an escape is longer than what it means */
-
     if (value->type != NGX_SNORKY_JSON_STRING
         || value->text.len < text->len + 2)
     {
@@ -673,6 +671,14 @@ ngx_snorky_json_string_is(ngx_snorky_value_t *value, ngx_str_t *text)
     }
 
     p = value->text.data + 1;
+
+    /* an escape is longer than what it means, so there is none */
+
+    if (value->text.len == text->len + 2) {
+        return ngx_memcmp(p, text->data, text->len) == 0
+               && memchr(p, '\\', text->len) == NULL;
+    }
+
     last = value->text.data + value->text.len - 1;
 
     t = text->data;

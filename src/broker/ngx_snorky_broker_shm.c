@@ -27,10 +27,15 @@
 
 #define NGX_SNORKY_BROKER_ROUND  (256 * 1024)
 
+/* ... and no record after so many deliveries */
+#define NGX_SNORKY_BROKER_DELIVERIES  32768
+
 
 static void ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker);
 static void ngx_snorky_broker_come_back(ngx_snorky_broker_t *broker);
 static void ngx_snorky_broker_drain_some(ngx_snorky_broker_t *broker);
+static void ngx_snorky_broker_read(ngx_snorky_broker_t *broker,
+    uint64_t place, uint64_t deliveries);
 static ngx_int_t ngx_snorky_broker_deliver(ngx_snorky_broker_t *broker,
     ngx_snorky_log_record_t *record, u_char *data);
 static void ngx_snorky_broker_tick_handler(ngx_event_t *ev);
@@ -383,19 +388,28 @@ static void
 ngx_snorky_broker_drain_some(ngx_snorky_broker_t *broker)
 {
     if (broker->slot) {
-        ngx_snorky_broker_drain_to(broker, broker->slot->cursor
-                                           + NGX_SNORKY_BROKER_ROUND);
+        ngx_snorky_broker_read(broker, broker->slot->cursor
+                                       + NGX_SNORKY_BROKER_ROUND,
+                               NGX_SNORKY_BROKER_DELIVERIES);
     }
 }
 
 
-/* what lies beyond the place is left for the next round */
-
 void
 ngx_snorky_broker_drain_to(ngx_snorky_broker_t *broker, uint64_t place)
 {
+    ngx_snorky_broker_read(broker, place, (uint64_t) -1);
+}
+
+
+/* what lies beyond the place, or behind the last delivery, is left for later */
+
+static void
+ngx_snorky_broker_read(ngx_snorky_broker_t *broker, uint64_t place,
+    uint64_t deliveries)
+{
     u_char                  *data;
-    uint64_t                 cursor, start;
+    uint64_t                 cursor, start, before;
     ngx_int_t                rc;
     ngx_snorky_slot_t       *slot;
     ngx_snorky_log_record_t  record;
@@ -415,6 +429,7 @@ ngx_snorky_broker_drain_to(ngx_snorky_broker_t *broker, uint64_t place)
 
     start = slot->cursor;
     cursor = start;
+    before = broker->stats->deliveries;
 
     for ( ;; ) {
 
@@ -424,7 +439,9 @@ ngx_snorky_broker_drain_to(ngx_snorky_broker_t *broker, uint64_t place)
             break;
         }
 
-        if (cursor >= place) {
+        if (cursor >= place
+            || broker->stats->deliveries - before >= deliveries)
+        {
             ngx_snorky_broker_drain_later(broker);
             rc = NGX_DONE;
             break;

@@ -28,8 +28,30 @@
 
 ngx_int_t ngx_snorky_dispatch(ngx_snorky_session_t *s, ngx_str_t *text);
 
-/* the same answers, where possible without doing anything (no NGX_AGAIN) */
-ngx_int_t ngx_snorky_dispatch_check(ngx_snorky_session_t *s, ngx_str_t *text);
+
+/*
+ * Several envelopes in one text.  The text is parsed at once; what is routed
+ * then can be dispatched without being parsed again, as long as "parsed" of
+ * the hub is what it was.
+ */
+
+typedef struct {
+    ngx_snorky_service_t     *service;
+    ngx_snorky_json_node_t   *message;
+    ngx_str_t                 text;
+} ngx_snorky_route_t;
+
+
+/* NGX_OK, NGX_DECLINED (not JSON; logged and counted) or NGX_ERROR */
+ngx_int_t ngx_snorky_dispatch_parse(ngx_snorky_session_t *s, ngx_str_t *text,
+    ngx_uint_t depth, ngx_snorky_json_node_t **root);
+
+/* the same answers as of the dispatch, without doing anything: no NGX_AGAIN */
+ngx_int_t ngx_snorky_dispatch_route(ngx_snorky_session_t *s,
+    ngx_snorky_json_node_t *node, ngx_snorky_route_t *route);
+
+ngx_int_t ngx_snorky_dispatch_routed(ngx_snorky_session_t *s,
+    ngx_snorky_route_t *route);
 
 
 #endif /* _NGX_SNORKY_DISPATCH_H_INCLUDED_ */

@@ -17,11 +17,12 @@
 typedef struct {
     ngx_snorky_peer_t           peer;       /* first */
     ngx_snorky_loc_conf_t      *conf;
-    ngx_array_t                 texts;      /* of ngx_str_t: envelopes */
+    ngx_array_t                 routes;     /* of ngx_snorky_route_t */
+    ngx_uint_t                  parsed;     /* as the hub's, of the routes */
     ngx_array_t                 replies;    /* of ngx_snorky_msg_t * */
-    ngx_uint_t                  next;       /* the text to dispatch */
+    ngx_uint_t                  next;       /* the one to dispatch */
     unsigned                    batch:1;    /* they came in an array */
-    unsigned                    answered:1; /* the text at "next" */
+    unsigned                    answered:1; /* the one at "next" */
 } ngx_snorky_backend_t;
 
 
@@ -34,7 +35,9 @@ static ngx_int_t ngx_snorky_backend_read_body(ngx_http_request_t *r,
     ngx_str_t *body);
 static ngx_int_t ngx_snorky_backend_split(ngx_snorky_backend_t *backend,
     ngx_str_t *body);
-static ngx_int_t ngx_snorky_backend_check(ngx_snorky_backend_t *backend);
+static ngx_uint_t ngx_snorky_backend_batch(ngx_str_t *body);
+static ngx_int_t ngx_snorky_backend_route(ngx_snorky_backend_t *backend,
+    ngx_snorky_json_node_t *node);
 static ngx_int_t ngx_snorky_backend_run(ngx_snorky_backend_t *backend);
 static ngx_int_t ngx_snorky_backend_respond(ngx_snorky_backend_t *backend);
 static ngx_chain_t *ngx_snorky_backend_response(ngx_snorky_backend_t *backend,
@@ -186,7 +189,7 @@ static ngx_int_t
 ngx_snorky_backend_open(ngx_http_request_t *r)
 {
     ngx_int_t              rc;
-    ngx_str_t              body;
+    ngx_str_t              body, identity;
     ngx_http_cleanup_t    *cln;
     ngx_snorky_worker_t   *worker;
     ngx_snorky_backend_t  *backend;
@@ -206,17 +209,19 @@ ngx_snorky_backend_open(ngx_http_request_t *r)
     cln = ngx_http_cleanup_add(r, 0);
 
     if (cln == NULL
-        || ngx_array_init(&backend->texts, r->pool, 1, sizeof(ngx_str_t))
+        || ngx_array_init(&backend->routes, r->pool, 1,
+                          sizeof(ngx_snorky_route_t))
            != NGX_OK
         || ngx_array_init(&backend->replies, r->pool, 1,
                           sizeof(ngx_snorky_msg_t *))
            != NGX_OK
-        || ngx_snorky_peer_init(&backend->peer, r, worker,
-                                &ngx_snorky_backend_ops, "backend")
-           != NGX_OK)
+        || ngx_snorky_peer_identity(r, &identity) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    ngx_snorky_peer_init(&backend->peer, r, worker, &ngx_snorky_backend_ops,
+                         &identity, "backend");
 
     ngx_snorky_session_open(&backend->peer.session, 0);
 
@@ -227,10 +232,6 @@ ngx_snorky_backend_open(ngx_http_request_t *r)
 
     if (rc == NGX_OK) {
         rc = ngx_snorky_backend_split(backend, &body);
-    }
-
-    if (rc == NGX_OK) {
-        rc = ngx_snorky_backend_check(backend);
     }
 
     if (rc != NGX_OK) {
@@ -299,84 +300,106 @@ ngx_snorky_backend_read_body(ngx_http_request_t *r, ngx_str_t *body)
 }
 
 
-/* the envelopes of an array, or the one envelope that the body is */
+/*
+ * The envelopes of an array, or the one envelope that the body is.  None is
+ * executed when one of them is too large or can't be routed.
+ */
 
 static ngx_int_t
 ngx_snorky_backend_split(ngx_snorky_backend_t *backend, ngx_str_t *body)
 {
     ngx_int_t                rc;
-    ngx_str_t               *text;
     ngx_snorky_json_t       *json;
+    ngx_snorky_session_t    *s;
     ngx_snorky_json_node_t  *root, *element;
 
-    json = backend->peer.session.hub->json;
+    s = &backend->peer.session;
+    json = s->hub->json;
+
+    backend->batch = ngx_snorky_backend_batch(body);
 
     /* an array adds one to the depth that an envelope may have */
 
-    rc = ngx_snorky_json_parse(json, body,
-                               backend->conf->limits.max_depth + 1, 1, &root);
+    rc = ngx_snorky_dispatch_parse(s, body, backend->batch, &root);
 
-    if (rc == NGX_ERROR) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (rc != NGX_OK) {
+        return (rc == NGX_DECLINED) ? NGX_HTTP_BAD_REQUEST
+                                    : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (rc == NGX_DECLINED) {
-        backend->peer.session.hub->stats->malformed++;
-        return NGX_HTTP_BAD_REQUEST;
+    backend->parsed = s->hub->parsed;
+
+    if (!backend->batch) {
+        return ngx_snorky_backend_route(backend, root);
     }
 
-    backend->batch = (root->value.type == NGX_SNORKY_JSON_ARRAY);
-    element = backend->batch ? ngx_snorky_json_child(json, root) : root;
+    for (element = ngx_snorky_json_child(json, root);
+         element;
+         element = ngx_snorky_json_next(json, element))
+    {
+        rc = ngx_snorky_backend_route(backend, element);
 
-    while (element) {
-
-        if (element->value.text.len > backend->conf->max_message_size) {
-            return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+        if (rc != NGX_OK) {
+            return rc;
         }
-
-        text = ngx_array_push(&backend->texts);
-        if (text == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        *text = element->value.text;
-
-        element = backend->batch ? ngx_snorky_json_next(json, element) : NULL;
     }
 
     return NGX_OK;
 }
 
 
-/* none is executed when one of them can't be routed */
+/* whether it is an array, if it is JSON at all */
 
-static ngx_int_t
-ngx_snorky_backend_check(ngx_snorky_backend_t *backend)
+static ngx_uint_t
+ngx_snorky_backend_batch(ngx_str_t *body)
 {
-    ngx_str_t   *text;
-    ngx_uint_t   i;
+    u_char  *p, *last;
 
-    text = backend->texts.elts;
+    last = body->data + body->len;
 
-    for (i = 0; i < backend->texts.nelts; i++) {
+    for (p = body->data; p < last; p++) {
 
-        switch (ngx_snorky_dispatch_check(&backend->peer.session, &text[i])) {
-
-        case NGX_OK:
-            break;
-
-        case NGX_DECLINED:
-            return NGX_HTTP_BAD_REQUEST;
-
-        case NGX_ABORT:
-            return NGX_HTTP_NOT_FOUND;
-
-        default:
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        switch (*p) {
+        case ' ': case '\t': case '\n': case '\r':
+            continue;
         }
+
+        return *p == '[';
     }
 
-    return NGX_OK;
+    return 0;
+}
+
+
+static ngx_int_t
+ngx_snorky_backend_route(ngx_snorky_backend_t *backend,
+    ngx_snorky_json_node_t *node)
+{
+    ngx_snorky_route_t  *route;
+
+    if (node->value.text.len > backend->conf->max_message_size) {
+        return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+    }
+
+    route = ngx_array_push(&backend->routes);
+    if (route == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    switch (ngx_snorky_dispatch_route(&backend->peer.session, node, route)) {
+
+    case NGX_OK:
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        return NGX_HTTP_BAD_REQUEST;
+
+    case NGX_ABORT:
+        return NGX_HTTP_NOT_FOUND;
+
+    default:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 }
 
 
@@ -386,17 +409,26 @@ static ngx_int_t
 ngx_snorky_backend_run(ngx_snorky_backend_t *backend)
 {
     ngx_int_t              rc;
-    ngx_str_t             *text;
+    ngx_snorky_route_t    *route;
     ngx_snorky_session_t  *s;
 
     s = &backend->peer.session;
-    text = backend->texts.elts;
 
-    while (backend->next < backend->texts.nelts) {
+    while (backend->next < backend->routes.nelts) {
 
         backend->answered = 0;
 
-        rc = ngx_snorky_dispatch(s, &text[backend->next]);
+        route = backend->routes.elts;
+        route += backend->next;
+
+        /* a call that waited finds the parser used by others meanwhile */
+
+        if (backend->parsed == s->hub->parsed) {
+            rc = ngx_snorky_dispatch_routed(s, route);
+
+        } else {
+            rc = ngx_snorky_dispatch(s, &route->text);
+        }
 
         if (rc == NGX_AGAIN) {
             return NGX_BUSY;

@@ -18,6 +18,7 @@
 #include "ngx_snorky_output.h"
 #include "ngx_snorky_service.h"
 #include "ngx_snorky_session.h"
+#include "ngx_snorky_timeout.h"
 
 
 #define NGX_SNORKY_VERSION  "0.1.0"
@@ -29,6 +30,8 @@ typedef struct {
     ngx_snorky_hub_t            *hub;
     ngx_snorky_flusher_t         flusher;
     ngx_queue_t                  websockets;
+    ngx_snorky_msg_t            *ping;      /* the same for all */
+    uint64_t                     delivered; /* before the connection's turn */
     u_char                      *buffer;    /* all sockets are read into it */
     size_t                       buffer_size;
 } ngx_snorky_worker_t;
@@ -36,6 +39,8 @@ typedef struct {
 
 typedef struct {
     ngx_array_t                  registries; /* of ngx_snorky_registry_t * */
+    ngx_array_t                  timeouts;   /* of their queues, pointers */
+    ngx_array_t                  windows;    /* of ngx_snorky_window_t * */
     ngx_shm_zone_t              *shm_zone;   /* NULL: nothing here uses it */
     size_t                       zone_size;
     size_t                       log_size;
@@ -52,6 +57,14 @@ typedef struct {
     ngx_msec_t                   ping_interval;
     ngx_msec_t                   ping_timeout;
     ngx_msec_t                   close_timeout;
+    ngx_msec_t                   batch_window;
+    ngx_flag_t                   lean;
+
+    /* of websockets: who waits for these times, or in the window */
+    ngx_snorky_timeout_queue_t  *silence;
+    ngx_snorky_timeout_queue_t  *pong;
+    ngx_snorky_timeout_queue_t  *closing;
+    ngx_snorky_window_t         *window;
 
     ngx_http_complex_value_t    *identity;
     ngx_array_t                 *origins;       /* of ngx_snorky_origin_t */

@@ -509,6 +509,15 @@ ngx_snorky_directive_check_time(ngx_conf_t *cf, void *post, void *data)
 
 
 char *
+ngx_snorky_directive_check_window(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *msp = data;
+
+    return ngx_snorky_directive_check(cf, *msp <= 50, "at most 50ms");
+}
+
+
+char *
 ngx_snorky_directive_check_worker_timeout(ngx_conf_t *cf, void *post,
     void *data)
 {

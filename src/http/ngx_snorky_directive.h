@@ -47,6 +47,8 @@ char *ngx_snorky_directive_check_number(ngx_conf_t *cf, void *post,
     void *data);
 char *ngx_snorky_directive_check_size(ngx_conf_t *cf, void *post, void *data);
 char *ngx_snorky_directive_check_time(ngx_conf_t *cf, void *post, void *data);
+char *ngx_snorky_directive_check_window(ngx_conf_t *cf, void *post,
+    void *data);
 char *ngx_snorky_directive_check_worker_timeout(ngx_conf_t *cf, void *post,
     void *data);
 

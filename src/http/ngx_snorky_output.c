@@ -15,10 +15,18 @@
 /* places of an empty ring that are kept; above, it is given back */
 #define NGX_SNORKY_OUTPUT_KEEP      16
 
+/* sockets that are written to in one round, before others have their turn */
+#define NGX_SNORKY_OUTPUT_ROUND     1024
+
 
 static void ngx_snorky_flusher_handler(ngx_event_t *ev);
+static void ngx_snorky_output_window_handler(ngx_event_t *ev);
+static void ngx_snorky_output_gather(ngx_snorky_output_t *o);
+static void ngx_snorky_output_unqueue(ngx_snorky_output_t *o);
 static ngx_int_t ngx_snorky_output_grow(ngx_snorky_output_t *o);
 static void ngx_snorky_output_shrink(ngx_snorky_output_t *o);
+static ngx_int_t ngx_snorky_output_send(ngx_snorky_output_t *o);
+static ngx_int_t ngx_snorky_output_send_chain(ngx_snorky_output_t *o);
 static ngx_chain_t *ngx_snorky_output_chain(ngx_snorky_output_t *o);
 static void ngx_snorky_output_advance(ngx_snorky_output_t *o, ngx_chain_t *cl,
     ngx_chain_t *rest);
@@ -26,7 +34,8 @@ static void ngx_snorky_output_shift(ngx_snorky_output_t *o);
 
 
 #define ngx_snorky_output_at(o, n)                                            \
-    (o)->msgs[((o)->first + (n)) & ((o)->size - 1)]
+    *((o)->size ? &(o)->u.ring[((o)->first + (n)) & ((o)->size - 1)]          \
+                : &(o)->u.msg)
 
 #define ngx_snorky_output_len(msg)  ((msg)->len + (msg)->framed)
 
@@ -52,31 +61,35 @@ ngx_snorky_flusher_init(ngx_snorky_flusher_t *flusher, ngx_log_t *log)
 }
 
 
+/*
+ * Many sockets take long: what has come meanwhile is dealt with before the
+ * rest of them.
+ */
+
 static void
 ngx_snorky_flusher_handler(ngx_event_t *ev)
 {
-    ngx_connection_t  *c;
+    ngx_int_t              rc;
+    ngx_uint_t             n;
+    ngx_queue_t           *q;
+    ngx_connection_t      *c;
+    ngx_snorky_output_t   *o;
+    ngx_snorky_flusher_t  *flusher;
 
     c = ev->data;
+    flusher = c->data;
 
-    ngx_snorky_flusher_run(c->data);
-}
+    for (n = 0; !ngx_queue_empty(&flusher->dirty); n++) {
 
-
-void
-ngx_snorky_flusher_run(ngx_snorky_flusher_t *flusher)
-{
-    ngx_int_t             rc;
-    ngx_queue_t          *q;
-    ngx_snorky_output_t  *o;
-
-    while (!ngx_queue_empty(&flusher->dirty)) {
+        if (n == NGX_SNORKY_OUTPUT_ROUND) {
+            ngx_post_event(ev, &ngx_posted_next_events);
+            return;
+        }
 
         q = ngx_queue_head(&flusher->dirty);
-        ngx_queue_remove(q);
-
         o = ngx_queue_data(q, ngx_snorky_output_t, queue);
-        o->dirty = 0;
+
+        ngx_snorky_output_unqueue(o);
 
         rc = ngx_snorky_output_flush(o);
 
@@ -85,10 +98,76 @@ ngx_snorky_flusher_run(ngx_snorky_flusher_t *flusher)
 }
 
 
-ngx_int_t
-ngx_snorky_output_push(ngx_snorky_output_t *o, ngx_snorky_msg_t *msg)
+ngx_snorky_window_t *
+ngx_snorky_output_window(ngx_conf_t *cf, ngx_array_t *windows,
+    ngx_msec_t length)
 {
-    if (o->count == o->size && ngx_snorky_output_grow(o) != NGX_OK) {
+    ngx_uint_t             i;
+    ngx_snorky_window_t   *window, **known;
+
+    known = windows->elts;
+
+    for (i = 0; i < windows->nelts; i++) {
+        if (known[i]->length == length) {
+            return known[i];
+        }
+    }
+
+    window = ngx_pcalloc(cf->pool, sizeof(ngx_snorky_window_t));
+    if (window == NULL) {
+        return NULL;
+    }
+
+    known = ngx_array_push(windows);
+    if (known == NULL) {
+        return NULL;
+    }
+
+    *known = window;
+
+    ngx_queue_init(&window->gathering);
+
+    window->length = length;
+
+    window->dummy.data = window;
+    window->dummy.fd = (ngx_socket_t) -1;
+
+    window->event.handler = ngx_snorky_output_window_handler;
+    window->event.data = &window->dummy;
+    window->event.log = &cf->cycle->new_log;
+
+    return window;
+}
+
+
+static void
+ngx_snorky_output_window_handler(ngx_event_t *ev)
+{
+    ngx_queue_t          *q;
+    ngx_connection_t     *c;
+    ngx_snorky_output_t  *o;
+    ngx_snorky_window_t  *window;
+
+    c = ev->data;
+    window = c->data;
+
+    while (!ngx_queue_empty(&window->gathering)) {
+
+        q = ngx_queue_head(&window->gathering);
+        o = ngx_queue_data(q, ngx_snorky_output_t, queue);
+
+        ngx_snorky_output_post(o);
+    }
+}
+
+
+ngx_int_t
+ngx_snorky_output_push(ngx_snorky_output_t *o, ngx_snorky_msg_t *msg,
+    ngx_uint_t urgent)
+{
+    if (o->count >= ngx_max(o->size, 1)
+        && ngx_snorky_output_grow(o) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -99,9 +178,34 @@ ngx_snorky_output_push(ngx_snorky_output_t *o, ngx_snorky_msg_t *msg)
     o->count++;
     o->bytes += ngx_snorky_output_len(msg);
 
-    ngx_snorky_output_post(o);
+    if (o->window && !urgent) {
+        ngx_snorky_output_gather(o);
+
+    } else {
+        ngx_snorky_output_post(o);
+    }
 
     return NGX_OK;
+}
+
+
+static void
+ngx_snorky_output_gather(ngx_snorky_output_t *o)
+{
+    ngx_snorky_window_t  *window;
+
+    if (o->gathers || o->dirty) {
+        return;
+    }
+
+    window = o->window;
+
+    o->gathers = 1;
+    ngx_queue_insert_tail(&window->gathering, &o->queue);
+
+    if (!window->event.timer_set) {
+        ngx_add_timer(&window->event, window->length);
+    }
 }
 
 
@@ -114,6 +218,8 @@ ngx_snorky_output_post(ngx_snorky_output_t *o)
         return;
     }
 
+    ngx_snorky_output_unqueue(o);
+
     o->dirty = 1;
     ngx_queue_insert_tail(&o->flusher->dirty, &o->queue);
 
@@ -123,28 +229,40 @@ ngx_snorky_output_post(ngx_snorky_output_t *o)
 }
 
 
+static void
+ngx_snorky_output_unqueue(ngx_snorky_output_t *o)
+{
+    if (o->dirty || o->gathers) {
+        ngx_queue_remove(&o->queue);
+    }
+
+    o->dirty = 0;
+    o->gathers = 0;
+}
+
+
 static ngx_int_t
 ngx_snorky_output_grow(ngx_snorky_output_t *o)
 {
-    ngx_uint_t          i, size;
-    ngx_snorky_msg_t  **msgs;
+    uint32_t            i, size;
+    ngx_snorky_msg_t  **ring;
 
     size = o->size ? o->size * 2 : NGX_SNORKY_OUTPUT_MIN_SIZE;
 
-    msgs = ngx_alloc(size * sizeof(ngx_snorky_msg_t *), o->connection->log);
-    if (msgs == NULL) {
+    ring = ngx_alloc(size * sizeof(ngx_snorky_msg_t *), o->connection->log);
+    if (ring == NULL) {
         return NGX_ERROR;
     }
 
     for (i = 0; i < o->count; i++) {
-        msgs[i] = ngx_snorky_output_at(o, i);
+        ring[i] = ngx_snorky_output_at(o, i);
     }
 
-    if (o->msgs) {
-        ngx_free(o->msgs);
+    if (o->size) {
+        ngx_free(o->u.ring);
     }
 
-    o->msgs = msgs;
+    o->u.ring = ring;
     o->size = size;
     o->first = 0;
 
@@ -155,10 +273,9 @@ ngx_snorky_output_grow(ngx_snorky_output_t *o)
 static void
 ngx_snorky_output_shrink(ngx_snorky_output_t *o)
 {
-    if (o->msgs && o->size > NGX_SNORKY_OUTPUT_KEEP) {
-        ngx_free(o->msgs);
+    if (o->size > NGX_SNORKY_OUTPUT_KEEP) {
+        ngx_free(o->u.ring);
 
-        o->msgs = NULL;
         o->size = 0;
     }
 
@@ -169,15 +286,21 @@ ngx_snorky_output_shrink(ngx_snorky_output_t *o)
 ngx_uint_t
 ngx_snorky_output_drop(ngx_snorky_output_t *o)
 {
-    size_t      bytes;
-    ngx_uint_t  keep, i;
+    size_t             bytes;
+    ngx_uint_t         keep, i;
+    ngx_snorky_msg_t  *msg;
 
     keep = (o->count && o->sent) ? 1 : 0;
-    bytes = keep ? ngx_snorky_output_len(ngx_snorky_output_at(o, 0)) - o->sent
-                 : 0;
+    bytes = 0;
+
+    if (keep) {
+        msg = ngx_snorky_output_at(o, 0);
+        bytes = ngx_snorky_output_len(msg) - o->sent;
+    }
 
     for (i = keep; i < o->count; i++) {
-        ngx_snorky_msg_unref(ngx_snorky_output_at(o, i));
+        msg = ngx_snorky_output_at(o, i);
+        ngx_snorky_msg_unref(msg);
     }
 
     i = o->count - keep;
@@ -192,7 +315,7 @@ ngx_snorky_output_drop(ngx_snorky_output_t *o)
 ngx_int_t
 ngx_snorky_output_flush(ngx_snorky_output_t *o)
 {
-    ngx_chain_t       *cl, *rest;
+    ngx_int_t          rc;
     ngx_connection_t  *c;
 
     c = o->connection;
@@ -205,24 +328,21 @@ ngx_snorky_output_flush(ngx_snorky_output_t *o)
         return NGX_AGAIN;
     }
 
-    while (o->count || c->buffered) {
+    while ((o->count || c->buffered) && c->write->ready) {
 
-        if (!c->write->ready) {
-            break;
+        if (o->count == 1 && !c->buffered && c->send == ngx_send) {
+            rc = ngx_snorky_output_send(o);
+
+        } else {
+            rc = ngx_snorky_output_send_chain(o);
         }
 
-        cl = o->count ? ngx_snorky_output_chain(o) : NULL;
-
-        rest = c->send_chain(c, cl, 0);
-
-        if (rest == NGX_CHAIN_ERROR) {
+        if (rc == NGX_ERROR) {
             c->error = 1;
             return NGX_ERROR;
         }
 
-        ngx_snorky_output_advance(o, cl, rest);
-
-        if (rest || c->buffered) {
+        if (rc == NGX_AGAIN) {
             break;
         }
     }
@@ -238,6 +358,61 @@ ngx_snorky_output_flush(ngx_snorky_output_t *o)
     ngx_snorky_output_shrink(o);
 
     return NGX_OK;
+}
+
+
+/* one message needs no chain */
+
+static ngx_int_t
+ngx_snorky_output_send(ngx_snorky_output_t *o)
+{
+    ssize_t            n;
+    ngx_connection_t  *c;
+    ngx_snorky_msg_t  *msg;
+
+    c = o->connection;
+    msg = ngx_snorky_output_at(o, 0);
+
+    n = c->send(c, msg->text - msg->framed + o->sent, o->bytes);
+
+    if (n == NGX_ERROR || n == NGX_AGAIN) {
+        return n;
+    }
+
+    o->bytes -= n;
+
+    if (o->bytes) {
+        o->sent += n;
+        return NGX_AGAIN;
+    }
+
+    ngx_snorky_output_shift(o);
+
+    return NGX_OK;
+}
+
+
+/* NGX_AGAIN: the socket took less than it was given */
+
+static ngx_int_t
+ngx_snorky_output_send_chain(ngx_snorky_output_t *o)
+{
+    ngx_chain_t       *cl, *rest;
+    ngx_connection_t  *c;
+
+    c = o->connection;
+
+    cl = o->count ? ngx_snorky_output_chain(o) : NULL;
+
+    rest = c->send_chain(c, cl, 0);
+
+    if (rest == NGX_CHAIN_ERROR) {
+        return NGX_ERROR;
+    }
+
+    ngx_snorky_output_advance(o, cl, rest);
+
+    return (rest || c->buffered) ? NGX_AGAIN : NGX_OK;
 }
 
 
@@ -284,11 +459,12 @@ static void
 ngx_snorky_output_advance(ngx_snorky_output_t *o, ngx_chain_t *cl,
     ngx_chain_t *rest)
 {
-    size_t  sent;
+    size_t             sent;
+    ngx_snorky_msg_t  *msg;
 
     for ( /* void */ ; cl != rest; cl = cl->next) {
-        o->bytes -= ngx_snorky_output_len(ngx_snorky_output_at(o, 0))
-                    - o->sent;
+        msg = ngx_snorky_output_at(o, 0);
+        o->bytes -= ngx_snorky_output_len(msg) - o->sent;
 
         ngx_snorky_output_shift(o);
     }
@@ -305,9 +481,16 @@ ngx_snorky_output_advance(ngx_snorky_output_t *o, ngx_chain_t *cl,
 static void
 ngx_snorky_output_shift(ngx_snorky_output_t *o)
 {
-    ngx_snorky_msg_unref(ngx_snorky_output_at(o, 0));
+    ngx_snorky_msg_t  *msg;
 
-    o->first = (o->first + 1) & (o->size - 1);
+    msg = ngx_snorky_output_at(o, 0);
+
+    ngx_snorky_msg_unref(msg);
+
+    if (o->size) {
+        o->first = (o->first + 1) & (o->size - 1);
+    }
+
     o->count--;
     o->sent = 0;
 }
@@ -316,28 +499,26 @@ ngx_snorky_output_shift(ngx_snorky_output_t *o)
 ngx_uint_t
 ngx_snorky_output_finish(ngx_snorky_output_t *o)
 {
-    ngx_uint_t  i, count;
+    ngx_uint_t         i, count;
+    ngx_snorky_msg_t  *msg;
 
     count = o->count;
 
     for (i = 0; i < count; i++) {
-        ngx_snorky_msg_unref(ngx_snorky_output_at(o, i));
+        msg = ngx_snorky_output_at(o, i);
+        ngx_snorky_msg_unref(msg);
     }
 
-    if (o->msgs) {
-        ngx_free(o->msgs);
+    if (o->size) {
+        ngx_free(o->u.ring);
     }
 
-    o->msgs = NULL;
     o->size = 0;
     o->count = 0;
     o->sent = 0;
     o->bytes = 0;
 
-    if (o->dirty) {
-        o->dirty = 0;
-        ngx_queue_remove(&o->queue);
-    }
+    ngx_snorky_output_unqueue(o);
 
     return count;
 }

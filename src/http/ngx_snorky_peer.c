@@ -11,24 +11,22 @@
 #include "ngx_snorky_utf8.h"
 
 
-typedef ngx_int_t (*ngx_snorky_peer_text_pt)(ngx_snorky_peer_t *peer,
-    ngx_http_variable_value_t *v);
+typedef ngx_int_t (*ngx_snorky_peer_text_pt)(ngx_pool_t *pool,
+    ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v);
 
 
-static ngx_int_t ngx_snorky_peer_identity(ngx_snorky_peer_t *peer,
-    ngx_snorky_loc_conf_t *conf);
 static ngx_int_t ngx_snorky_peer_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t ngx_snorky_peer_transport_text(ngx_snorky_peer_t *peer,
-    ngx_http_variable_value_t *v);
-static ngx_int_t ngx_snorky_peer_in_text(ngx_snorky_peer_t *peer,
-    ngx_http_variable_value_t *v);
-static ngx_int_t ngx_snorky_peer_out_text(ngx_snorky_peer_t *peer,
-    ngx_http_variable_value_t *v);
-static ngx_int_t ngx_snorky_peer_code_text(ngx_snorky_peer_t *peer,
-    ngx_http_variable_value_t *v);
-static ngx_int_t ngx_snorky_peer_identity_text(ngx_snorky_peer_t *peer,
-    ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_transport_text(ngx_pool_t *pool,
+    ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_in_text(ngx_pool_t *pool,
+    ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_out_text(ngx_pool_t *pool,
+    ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_code_text(ngx_pool_t *pool,
+    ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_identity_text(ngx_pool_t *pool,
+    ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v);
 static ngx_int_t ngx_snorky_peer_number(ngx_pool_t *pool,
     ngx_http_variable_value_t *v, ngx_uint_t number);
 static ngx_int_t ngx_snorky_peer_worker_variable(ngx_http_request_t *r,
@@ -59,10 +57,10 @@ static ngx_http_variable_t  ngx_snorky_peer_variables[] = {
 };
 
 
-ngx_int_t
+void
 ngx_snorky_peer_init(ngx_snorky_peer_t *peer, ngx_http_request_t *r,
     ngx_snorky_worker_t *worker, ngx_snorky_session_ops_t *ops,
-    const char *transport)
+    ngx_str_t *identity, const char *transport)
 {
     ngx_snorky_session_t   *s;
     ngx_snorky_loc_conf_t  *conf;
@@ -70,8 +68,7 @@ ngx_snorky_peer_init(ngx_snorky_peer_t *peer, ngx_http_request_t *r,
     conf = ngx_http_get_module_loc_conf(r, ngx_snorky_module);
 
     peer->request = r;
-    peer->transport.data = (u_char *) transport;
-    peer->transport.len = ngx_strlen(transport);
+    peer->transport = transport;
 
     s = &peer->session;
 
@@ -79,27 +76,24 @@ ngx_snorky_peer_init(ngx_snorky_peer_t *peer, ngx_http_request_t *r,
     s->registry = conf->registry;
     s->ops = ops;
     s->limits = &conf->limits;
+    s->identity = *identity;
     s->log = r->connection->log;
 
-    if (ngx_snorky_peer_identity(peer, conf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     ngx_http_set_ctx(r, peer, ngx_snorky_module);
-
-    return NGX_OK;
 }
 
 
-static ngx_int_t
-ngx_snorky_peer_identity(ngx_snorky_peer_t *peer, ngx_snorky_loc_conf_t *conf)
+ngx_int_t
+ngx_snorky_peer_identity(ngx_http_request_t *r, ngx_str_t *identity)
 {
-    u_char              *p;
-    ngx_str_t            value;
-    ngx_snorky_utf8_t    utf8;
-    ngx_http_request_t  *r;
+    u_char                 *p;
+    ngx_str_t               value;
+    ngx_snorky_utf8_t       utf8;
+    ngx_snorky_loc_conf_t  *conf;
 
-    r = peer->request;
+    conf = ngx_http_get_module_loc_conf(r, ngx_snorky_module);
+
+    ngx_str_null(identity);
 
     if (conf->identity == NULL) {
         return NGX_OK;
@@ -130,13 +124,13 @@ ngx_snorky_peer_identity(ngx_snorky_peer_t *peer, ngx_snorky_loc_conf_t *conf)
         return NGX_ERROR;
     }
 
-    peer->session.identity.data = p;
+    identity->data = p;
 
     *p++ = '"';
     p = (u_char *) ngx_escape_json(p, value.data, value.len);
     *p++ = '"';
 
-    peer->session.identity.len = p - peer->session.identity.data;
+    identity->len = p - identity->data;
 
     return NGX_OK;
 }
@@ -179,39 +173,39 @@ ngx_snorky_peer_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     v->no_cacheable = 0;
     v->not_found = 0;
 
-    return ((ngx_snorky_peer_text_pt) data)(peer, v);
+    return ((ngx_snorky_peer_text_pt) data)(r->pool, peer, v);
 }
 
 
 static ngx_int_t
-ngx_snorky_peer_transport_text(ngx_snorky_peer_t *peer,
+ngx_snorky_peer_transport_text(ngx_pool_t *pool, ngx_snorky_peer_t *peer,
     ngx_http_variable_value_t *v)
 {
-    v->data = peer->transport.data;
-    v->len = peer->transport.len;
+    v->data = (u_char *) peer->transport;
+    v->len = ngx_strlen(peer->transport);
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_snorky_peer_in_text(ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v)
+ngx_snorky_peer_in_text(ngx_pool_t *pool, ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v)
 {
-    return ngx_snorky_peer_number(peer->request->pool, v,
-                                  peer->session.messages_in);
+    return ngx_snorky_peer_number(pool, v, peer->session.messages_in);
 }
 
 
 static ngx_int_t
-ngx_snorky_peer_out_text(ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v)
+ngx_snorky_peer_out_text(ngx_pool_t *pool, ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v)
 {
-    return ngx_snorky_peer_number(peer->request->pool, v,
-                                  peer->session.messages_out);
+    return ngx_snorky_peer_number(pool, v, peer->session.messages_out);
 }
 
 
 static ngx_int_t
-ngx_snorky_peer_code_text(ngx_snorky_peer_t *peer,
+ngx_snorky_peer_code_text(ngx_pool_t *pool, ngx_snorky_peer_t *peer,
     ngx_http_variable_value_t *v)
 {
     if (peer->close_code == 0) {
@@ -219,14 +213,14 @@ ngx_snorky_peer_code_text(ngx_snorky_peer_t *peer,
         return NGX_OK;
     }
 
-    return ngx_snorky_peer_number(peer->request->pool, v, peer->close_code);
+    return ngx_snorky_peer_number(pool, v, peer->close_code);
 }
 
 
 /* without its quotes, escaped as it is in JSON */
 
 static ngx_int_t
-ngx_snorky_peer_identity_text(ngx_snorky_peer_t *peer,
+ngx_snorky_peer_identity_text(ngx_pool_t *pool, ngx_snorky_peer_t *peer,
     ngx_http_variable_value_t *v)
 {
     ngx_str_t  *identity;

@@ -18,20 +18,27 @@
 
 typedef struct {
     ngx_snorky_session_t        session;        /* first */
-    ngx_http_request_t         *request;
-    ngx_str_t                   transport;
+    ngx_http_request_t         *request;        /* NULL: it has ended */
+    const char                 *transport;
     ngx_uint_t                  close_code;     /* 0: none yet */
 } ngx_snorky_peer_t;
 
 
 /*
- * Fills in a zeroed peer from the request and its location, and makes it the
- * request's context.  NGX_OK, or NGX_ERROR: no memory.
+ * Who the client is, as a JSON string in the request's pool, or an empty one.
+ * NGX_OK, or NGX_ERROR: no memory.
  */
 
-ngx_int_t ngx_snorky_peer_init(ngx_snorky_peer_t *peer, ngx_http_request_t *r,
+ngx_int_t ngx_snorky_peer_identity(ngx_http_request_t *r, ngx_str_t *identity);
+
+/*
+ * Fills in a zeroed peer from the request and its location, and makes it the
+ * request's context.  The identity is the caller's to keep.
+ */
+
+void ngx_snorky_peer_init(ngx_snorky_peer_t *peer, ngx_http_request_t *r,
     ngx_snorky_worker_t *worker, ngx_snorky_session_ops_t *ops,
-    const char *transport);
+    ngx_str_t *identity, const char *transport);
 
 /* in preconfiguration: declares $snorky_... */
 ngx_int_t ngx_snorky_peer_add_variables(ngx_conf_t *cf);

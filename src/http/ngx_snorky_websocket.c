@@ -2,25 +2,35 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * Owns an upgraded connection from its 101 to its end: silence is broken by
- * pings, and closing is a handshake with a timer.  Called by nginx (events),
- * by the flusher, and by the core through the session's operations.
+ * Owns an upgraded connection's life.  Called by nginx (events of the request
+ * or, when that has ended, of the connection), by the flusher, and by the core
+ * through the session's operations.
  */
 
 
 #include "ngx_snorky_websocket.h"
 #include "ngx_snorky_handshake.h"
+#include "ngx_snorky_lean.h"
 #include "ngx_snorky_origin.h"
+#include "ngx_snorky_trim.h"
+#include "ngx_snorky_ws_end.h"
 #include "ngx_snorky_ws_in.h"
 #include "ngx_snorky_ws_out.h"
+#include "ngx_snorky_ws_silence.h"
 
 
 static ngx_snorky_ws_t *ngx_snorky_websocket_create(ngx_http_request_t *r,
     ngx_snorky_worker_t *worker);
 static ngx_int_t ngx_snorky_websocket_open(ngx_snorky_ws_t *ws);
+static void ngx_snorky_websocket_accepted(ngx_snorky_ws_t *ws);
 
 static void ngx_snorky_websocket_read_handler(ngx_http_request_t *r);
 static void ngx_snorky_websocket_write_handler(ngx_http_request_t *r);
+static void ngx_snorky_websocket_part_handler(ngx_event_t *rev);
+static void ngx_snorky_websocket_lean_read_handler(ngx_event_t *rev);
+static void ngx_snorky_websocket_lean_write_handler(ngx_event_t *wev);
+static void ngx_snorky_websocket_read(ngx_snorky_ws_t *ws);
+static void ngx_snorky_websocket_write(ngx_snorky_ws_t *ws);
 static void ngx_snorky_websocket_flushed(ngx_snorky_output_t *o, ngx_int_t rc);
 
 static void ngx_snorky_websocket_send(ngx_snorky_session_t *s,
@@ -29,9 +39,6 @@ static void ngx_snorky_websocket_close(ngx_snorky_session_t *s,
     ngx_uint_t code, const char *reason);
 static void ngx_snorky_websocket_resume(ngx_snorky_session_t *s);
 
-static ngx_int_t ngx_snorky_websocket_timer(ngx_snorky_ws_t *ws);
-static void ngx_snorky_websocket_end(ngx_snorky_ws_t *ws, ngx_int_t rc);
-static void ngx_snorky_websocket_finish(ngx_snorky_ws_t *ws);
 static void ngx_snorky_websocket_cleanup(void *data);
 
 
@@ -40,6 +47,43 @@ static ngx_snorky_session_ops_t  ngx_snorky_websocket_ops = {
     ngx_snorky_websocket_close,
     ngx_snorky_websocket_resume
 };
+
+
+ngx_int_t
+ngx_snorky_websocket_init(ngx_conf_t *cf, ngx_snorky_main_conf_t *smcf,
+    ngx_snorky_loc_conf_t *conf)
+{
+    conf->silence = ngx_snorky_timeout_queue(cf, &smcf->timeouts,
+                           conf->ping_interval, ngx_snorky_ws_silence_handler);
+    conf->pong = ngx_snorky_timeout_queue(cf, &smcf->timeouts,
+                           conf->ping_timeout, ngx_snorky_ws_silence_handler);
+    conf->closing = ngx_snorky_timeout_queue(cf, &smcf->timeouts,
+                           conf->close_timeout, ngx_snorky_ws_silence_handler);
+
+    if (conf->silence == NULL || conf->pong == NULL || conf->closing == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (conf->batch_window == 0) {
+        return NGX_OK;
+    }
+
+    conf->window = ngx_snorky_output_window(cf, &smcf->windows,
+                                            conf->batch_window);
+
+    return conf->window ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_snorky_websocket_open_worker(ngx_snorky_worker_t *worker, ngx_log_t *log)
+{
+    ngx_queue_init(&worker->websockets);
+
+    worker->ping = ngx_snorky_msg_create(0, log);
+
+    return worker->ping ? NGX_OK : NGX_ERROR;
+}
 
 
 ngx_int_t
@@ -102,10 +146,22 @@ ngx_snorky_websocket_handler(ngx_http_request_t *r)
 static ngx_snorky_ws_t *
 ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker)
 {
-    ngx_http_cleanup_t  *cln;
+    ngx_str_t            identity;
+    ngx_pool_t          *pool;
     ngx_snorky_ws_t     *ws;
+    ngx_http_cleanup_t  *cln;
 
-    ws = ngx_pcalloc(r->pool, sizeof(ngx_snorky_ws_t));
+    if (ngx_snorky_peer_identity(r, &identity) != NGX_OK) {
+        return NULL;
+    }
+
+    pool = ngx_snorky_lean_create_pool(r, sizeof(ngx_snorky_ws_t)
+                                          + identity.len);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    ws = ngx_pcalloc(pool, sizeof(ngx_snorky_ws_t));
     if (ws == NULL) {
         return NULL;
     }
@@ -115,19 +171,24 @@ ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker)
         return NULL;
     }
 
-    if (ngx_snorky_peer_init(&ws->peer, r, worker, &ngx_snorky_websocket_ops,
-                             "websocket")
-        != NGX_OK)
-    {
-        return NULL;
+    if (identity.len) {
+        identity.data = ngx_pstrdup(pool, &identity);
+        if (identity.data == NULL) {
+            return NULL;
+        }
     }
+
+    ngx_snorky_peer_init(&ws->peer, r, worker, &ngx_snorky_websocket_ops,
+                         &identity, "websocket");
 
     ws->worker = worker;
     ws->conf = ngx_http_get_module_loc_conf(r, ngx_snorky_module);
+    ws->pool = pool;
     ws->parser.max_size = ws->conf->max_message_size;
     ws->seen = ngx_current_msec;
 
     ws->output.flusher = &worker->flusher;
+    ws->output.window = ws->conf->window;
     ws->output.connection = r->connection;
     ws->output.flushed = ngx_snorky_websocket_flushed;
 
@@ -171,11 +232,15 @@ ngx_snorky_websocket_open(ngx_snorky_ws_t *ws)
     r->read_event_handler = ngx_snorky_websocket_read_handler;
     r->write_event_handler = ngx_snorky_websocket_write_handler;
 
-    ngx_snorky_ws_set_timer(ws, ws->conf->ping_interval);
+    ngx_snorky_ws_silence_begin(ws);
+
+    if (!ws->accepting) {
+        ngx_snorky_websocket_accepted(ws);
+    }
 
     /* what has come already is read in an event of its own */
 
-    if (ws->unread.len || c->read->ready) {
+    if (ws->unread || c->read->ready) {
         ngx_post_event(c->read, &ngx_posted_events);
 
     } else if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
@@ -186,33 +251,116 @@ ngx_snorky_websocket_open(ngx_snorky_ws_t *ws)
 }
 
 
+/* the 101 is with the kernel; the request can't end in its own handler */
+
+static void
+ngx_snorky_websocket_accepted(ngx_snorky_ws_t *ws)
+{
+    ngx_connection_t  *c;
+
+    c = ngx_snorky_ws_connection(ws);
+
+    if (ws->conf->lean) {
+        c->read->handler = ngx_snorky_websocket_part_handler;
+        ngx_post_event(c->read, &ngx_posted_events);
+        return;
+    }
+
+    ngx_snorky_trim_request(ws->peer.request);
+}
+
+
+static void
+ngx_snorky_websocket_part_handler(ngx_event_t *rev)
+{
+    ngx_connection_t    *c;
+    ngx_snorky_ws_t     *ws;
+    ngx_http_request_t  *r;
+
+    c = rev->data;
+    r = c->data;
+    ws = ngx_http_get_module_ctx(r, ngx_snorky_module);
+
+    if (r->count != 1 || r->blocked) {
+
+        /* a mirror's subrequest, for instance, needs it still */
+
+        rev->handler = c->write->handler;
+        rev->handler(rev);
+        return;
+    }
+
+    ws->peer.request = NULL;
+
+    ngx_snorky_lean_part(r, ws->pool);
+
+    c->data = ws;
+    c->read->handler = ngx_snorky_websocket_lean_read_handler;
+    c->write->handler = ngx_snorky_websocket_lean_write_handler;
+
+    ws->peer.session.log = c->log;
+
+    ngx_snorky_websocket_lean_read_handler(rev);
+}
+
+
+static void
+ngx_snorky_websocket_lean_read_handler(ngx_event_t *rev)
+{
+    ngx_connection_t  *c;
+    ngx_snorky_ws_t   *ws;
+
+    c = rev->data;
+    ws = c->data;
+
+    if (c->close) {
+
+        /* at worker_shutdown_timeout */
+
+        ngx_snorky_ws_end_stop(ws, NGX_SNORKY_WS_SERVICE_RESTART,
+                                  "service restart");
+        ngx_snorky_ws_end_free(ws);
+        return;
+    }
+
+    ngx_snorky_websocket_read(ws);
+}
+
+
+static void
+ngx_snorky_websocket_lean_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t  *c;
+
+    c = wev->data;
+
+    ngx_snorky_websocket_write(c->data);
+}
+
+
 static void
 ngx_snorky_websocket_read_handler(ngx_http_request_t *r)
 {
-    ngx_int_t         rc;
-    ngx_event_t      *rev;
-    ngx_snorky_ws_t  *ws;
+    ngx_snorky_websocket_read(ngx_http_get_module_ctx(r, ngx_snorky_module));
+}
 
-    rev = r->connection->read;
-    ws = ngx_http_get_module_ctx(r, ngx_snorky_module);
 
-    rc = NGX_OK;
+static void
+ngx_snorky_websocket_read(ngx_snorky_ws_t *ws)
+{
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
 
-    if (rev->timedout) {
-        rev->timedout = 0;
-        rc = ngx_snorky_websocket_timer(ws);
-    }
+    c = ngx_snorky_ws_connection(ws);
 
-    if (rc == NGX_OK) {
-        rc = ngx_snorky_ws_in_read(ws);
-    }
+    rc = ngx_snorky_ws_in_read(ws);
 
-    if (rc == NGX_OK && ngx_handle_read_event(rev, 0) != NGX_OK) {
+    if (rc == NGX_OK && ngx_handle_read_event(c->read, 0) != NGX_OK) {
         rc = NGX_ERROR;
     }
 
     if (rc != NGX_OK) {
-        ngx_snorky_websocket_end(ws, rc);
+        ngx_snorky_ws_end(ws, rc);
     }
 }
 
@@ -233,19 +381,30 @@ ngx_snorky_websocket_write_handler(ngx_http_request_t *r)
         }
 
         if (rc == NGX_ERROR) {
-            ngx_snorky_websocket_end(ws, NGX_ERROR);
+            ngx_snorky_ws_end(ws, NGX_ERROR);
             return;
         }
 
         ws->accepting = 0;
         ws->output.held = 0;
+
+        ngx_snorky_websocket_accepted(ws);
     }
+
+    ngx_snorky_websocket_write(ws);
+}
+
+
+static void
+ngx_snorky_websocket_write(ngx_snorky_ws_t *ws)
+{
+    ngx_int_t  rc;
 
     rc = ngx_snorky_output_flush(&ws->output);
     rc = ngx_snorky_ws_out_flushed(ws, rc);
 
     if (rc != NGX_OK) {
-        ngx_snorky_websocket_end(ws, rc);
+        ngx_snorky_ws_end(ws, rc);
     }
 }
 
@@ -255,21 +414,15 @@ ngx_snorky_websocket_write_handler(ngx_http_request_t *r)
 static void
 ngx_snorky_websocket_flushed(ngx_snorky_output_t *o, ngx_int_t rc)
 {
-    ngx_connection_t  *c;
-    ngx_snorky_ws_t   *ws;
+    ngx_snorky_ws_t  *ws;
 
     ws = (ngx_snorky_ws_t *) ((u_char *) o - offsetof(ngx_snorky_ws_t, output));
 
     rc = ngx_snorky_ws_out_flushed(ws, rc);
 
-    if (rc == NGX_OK) {
-        return;
+    if (rc != NGX_OK) {
+        ngx_snorky_ws_end_outside(ws, rc);
     }
-
-    c = ngx_snorky_ws_connection(ws);
-
-    ngx_snorky_websocket_end(ws, rc);
-    ngx_http_run_posted_requests(c);
 }
 
 
@@ -301,7 +454,7 @@ ngx_snorky_websocket_send(ngx_snorky_session_t *s, ngx_snorky_msg_t *msg,
         return;
     }
 
-    if (ngx_snorky_ws_out_msg(ws, msg, NGX_SNORKY_WS_TEXT) != NGX_OK) {
+    if (ngx_snorky_ws_out_msg(ws, msg, NGX_SNORKY_WS_TEXT, reply) != NGX_OK) {
         ngx_snorky_session_close(s, NGX_SNORKY_WS_INTERNAL_ERROR,
                                  "out of memory");
     }
@@ -356,130 +509,6 @@ ngx_snorky_websocket_resume(ngx_snorky_session_t *s)
 }
 
 
-/*
- * One timer per connection, set again only when it has run out: silence is
- * measured from the last byte that came.
- */
-
-static ngx_int_t
-ngx_snorky_websocket_timer(ngx_snorky_ws_t *ws)
-{
-    ngx_int_t               rc;
-    ngx_msec_t              silent;
-    ngx_snorky_loc_conf_t  *conf;
-
-    if (ws->state != NGX_SNORKY_WS_OPEN) {
-
-        /* the closing handshake takes too long */
-
-        (void) ngx_snorky_output_flush(&ws->output);
-
-        return NGX_DONE;
-    }
-
-    conf = ws->conf;
-    silent = ngx_current_msec - ws->seen;
-
-    if (ngx_snorky_ws_in_paused(ws)) {
-
-        /* it can't be seen: we do not read */
-
-        if (ws->waits || silent < conf->ping_interval + conf->ping_timeout) {
-            ngx_snorky_ws_set_timer(ws, conf->ping_timeout);
-            return NGX_OK;
-        }
-
-        ngx_snorky_session_close(&ws->peer.session,
-                                 NGX_SNORKY_WS_TRY_AGAIN_LATER, "too slow");
-        return NGX_OK;
-    }
-
-    if (ws->pinged) {
-        ngx_log_error(NGX_LOG_INFO, ngx_snorky_ws_connection(ws)->log,
-                      0, "client did not answer a ping");
-
-        ngx_snorky_ws_count(ws,
-                            &ngx_snorky_ws_stats(ws)->closed_timeout);
-
-        ngx_snorky_session_close(&ws->peer.session,
-                                 NGX_SNORKY_WS_INTERNAL_ERROR, "ping timeout");
-        return NGX_OK;
-    }
-
-    if (silent < conf->ping_interval) {
-        ngx_snorky_ws_set_timer(ws, conf->ping_interval - silent);
-        return NGX_OK;
-    }
-
-    rc = ngx_snorky_ws_out_push(ws, NGX_SNORKY_WS_PING, (u_char *) "", 0);
-
-    ws->pinged = 1;
-
-    ngx_snorky_ws_set_timer(ws, conf->ping_timeout);
-
-    return rc;
-}
-
-
-/*
- * With NGX_DONE, nginx's lingering close lets the peer read our last frame:
- * a socket that is closed with input unread is reset.
- */
-
-static void
-ngx_snorky_websocket_end(ngx_snorky_ws_t *ws, ngx_int_t rc)
-{
-    ngx_http_request_t  *r;
-
-    r = ws->peer.request;
-
-    ngx_snorky_websocket_finish(ws);
-
-    if (rc == NGX_DONE) {
-        r->lingering_close = 1;
-    }
-
-    ngx_http_finalize_request(r, rc);
-}
-
-
-static void
-ngx_snorky_websocket_finish(ngx_snorky_ws_t *ws)
-{
-    ngx_snorky_stats_t  *stats;
-
-    if (ws->finished) {
-        return;
-    }
-
-    ws->finished = 1;
-
-    ngx_snorky_session_leave(&ws->peer.session);
-
-    stats = ngx_snorky_ws_stats(ws);
-
-    if (ws->conf->echo) {
-        stats->sessions_echo--;
-
-    } else {
-        stats->sessions_websocket--;
-    }
-
-    if (!ws->counted) {
-        ngx_snorky_ws_count(ws, &stats->closed_lost);
-        ws->peer.close_code = NGX_SNORKY_WS_ABNORMAL;
-    }
-
-    stats->drops += ngx_snorky_output_finish(&ws->output);
-
-    ngx_snorky_ws_in_finish(ws);
-
-    ngx_queue_remove(&ws->queue);
-
-    ngx_snorky_ws_set_timer(ws, 0);
-}
-
-
 /* nginx ends the request by itself: at worker_shutdown_timeout, for instance */
 
 static void
@@ -487,27 +516,20 @@ ngx_snorky_websocket_cleanup(void *data)
 {
     ngx_snorky_ws_t *ws = data;
 
-    if (ws->finished) {
-        return;
+    if (ws->peer.request) {
+        ngx_snorky_ws_end_stop(ws, NGX_SNORKY_WS_SERVICE_RESTART,
+                                  "service restart");
     }
-
-    ngx_snorky_session_close(&ws->peer.session, NGX_SNORKY_WS_SERVICE_RESTART,
-                             "service restart");
-
-    ngx_snorky_ws_connection(ws)->error = 0;
-
-    (void) ngx_snorky_output_flush(&ws->output);
-
-    ngx_snorky_websocket_finish(ws);
 }
 
 
 void
-ngx_snorky_websocket_end_all(ngx_snorky_worker_t *worker)
+ngx_snorky_websocket_close_worker(ngx_snorky_worker_t *worker)
 {
-    ngx_queue_t       *q;
-    ngx_connection_t  *c;
-    ngx_snorky_ws_t   *ws;
+    ngx_queue_t         *q;
+    ngx_connection_t    *c;
+    ngx_snorky_ws_t     *ws;
+    ngx_http_request_t  *r;
 
     ngx_snorky_broker_drain(worker->hub->broker);
 
@@ -515,22 +537,26 @@ ngx_snorky_websocket_end_all(ngx_snorky_worker_t *worker)
 
         q = ngx_queue_head(&worker->websockets);
         ws = ngx_queue_data(q, ngx_snorky_ws_t, queue);
+
         c = ngx_snorky_ws_connection(ws);
+        r = ws->peer.request;
 
         if (ngx_exiting) {
-            ngx_snorky_session_close(&ws->peer.session,
-                                     NGX_SNORKY_WS_SERVICE_RESTART,
-                                     "service restart");
+            ngx_snorky_ws_end_stop(ws, NGX_SNORKY_WS_SERVICE_RESTART,
+                                      "service restart");
         } else {
-            ngx_snorky_session_close(&ws->peer.session,
-                                     NGX_SNORKY_WS_GOING_AWAY, "server stops");
+            ngx_snorky_ws_end_stop(ws, NGX_SNORKY_WS_GOING_AWAY,
+                                      "server stops");
         }
 
-        (void) ngx_snorky_output_flush(&ws->output);
+        if (r) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+            ngx_http_run_posted_requests(c);
 
-        ngx_snorky_websocket_finish(ws);
-
-        ngx_http_finalize_request(ws->peer.request, NGX_ERROR);
-        ngx_http_run_posted_requests(c);
+        } else {
+            ngx_snorky_ws_end_free(ws);
+        }
     }
+
+    ngx_snorky_msg_unref(worker->ping);
 }

@@ -2,28 +2,11 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * Owns the connection's timer and the counting of ends; called by the other
- * three.
+ * Owns the counting of ends; called by whoever knows the reason.
  */
 
 
 #include "ngx_snorky_ws.h"
-
-
-void
-ngx_snorky_ws_set_timer(ngx_snorky_ws_t *ws, ngx_msec_t wait)
-{
-    ngx_event_t  *rev;
-
-    rev = ngx_snorky_ws_connection(ws)->read;
-
-    if (wait) {
-        ngx_add_timer(rev, wait);
-
-    } else if (rev->timer_set) {
-        ngx_del_timer(rev);
-    }
-}
 
 
 /* the first reason is the one that counts */

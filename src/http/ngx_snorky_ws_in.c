@@ -10,10 +10,14 @@
 #include "ngx_snorky_ws_in.h"
 #include "ngx_snorky_dispatch.h"
 #include "ngx_snorky_ws_out.h"
+#include "ngx_snorky_ws_silence.h"
 
 
 /* reads of one connection in a round, before others have their turn */
 #define NGX_SNORKY_WS_IN_READS     16
+
+/* deliveries that it may cause in a round, but for the last message's */
+#define NGX_SNORKY_WS_IN_DELIVERIES  32768
 
 /* the smallest piece of memory for a message that comes in pieces */
 #define NGX_SNORKY_WS_IN_MIN_SIZE  512
@@ -22,6 +26,7 @@
 static ngx_int_t ngx_snorky_ws_in_read_unread(ngx_snorky_ws_t *ws);
 static ngx_int_t ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos,
     u_char *last);
+static ngx_uint_t ngx_snorky_ws_in_tired(ngx_snorky_ws_t *ws);
 static ngx_int_t ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws,
     ngx_snorky_ws_event_t *event);
 static ngx_int_t ngx_snorky_ws_in_control(ngx_snorky_ws_t *ws,
@@ -31,9 +36,9 @@ static ngx_int_t ngx_snorky_ws_in_message(ngx_snorky_ws_t *ws,
 static ngx_int_t ngx_snorky_ws_in_echo(ngx_snorky_ws_t *ws, ngx_str_t *text);
 static void ngx_snorky_ws_in_close(ngx_snorky_ws_t *ws,
     ngx_snorky_ws_event_t *event);
-static ngx_int_t ngx_snorky_ws_in_append(ngx_snorky_ws_bytes_t *bytes,
+static ngx_int_t ngx_snorky_ws_in_append(ngx_snorky_ws_bytes_t **kept,
     u_char *data, size_t len, ngx_log_t *log);
-static void ngx_snorky_ws_in_forget(ngx_snorky_ws_bytes_t *bytes);
+static void ngx_snorky_ws_in_forget(ngx_snorky_ws_bytes_t **kept);
 
 
 /* the client may have sent frames right behind the request's head */
@@ -77,6 +82,8 @@ ngx_snorky_ws_in_read(ngx_snorky_ws_t *ws)
 
     c = ngx_snorky_ws_connection(ws);
 
+    ws->worker->delivered = ngx_snorky_ws_stats(ws)->deliveries;
+
     rc = ngx_snorky_ws_in_read_unread(ws);
     if (rc != NGX_OK) {
         return rc;
@@ -84,7 +91,7 @@ ngx_snorky_ws_in_read(ngx_snorky_ws_t *ws)
 
     for (i = 0; !ngx_snorky_ws_in_paused(ws); i++) {
 
-        if (i == NGX_SNORKY_WS_IN_READS) {
+        if (i == NGX_SNORKY_WS_IN_READS || ngx_snorky_ws_in_tired(ws)) {
             ngx_post_event(c->read, &ngx_posted_next_events);
             return NGX_OK;
         }
@@ -99,12 +106,7 @@ ngx_snorky_ws_in_read(ngx_snorky_ws_t *ws)
             return NGX_ERROR;
         }
 
-        ws->seen = ngx_current_msec;
-
-        if (ws->pinged && ws->state == NGX_SNORKY_WS_OPEN) {
-            ws->pinged = 0;
-            ngx_snorky_ws_set_timer(ws, ws->conf->ping_interval);
-        }
+        ngx_snorky_ws_silence_break(ws);
 
         rc = ngx_snorky_ws_in_parse(ws, ws->worker->buffer,
                                     ws->worker->buffer + n);
@@ -120,19 +122,22 @@ ngx_snorky_ws_in_read(ngx_snorky_ws_t *ws)
 static ngx_int_t
 ngx_snorky_ws_in_read_unread(ngx_snorky_ws_t *ws)
 {
-    ngx_int_t              rc;
-    ngx_snorky_ws_bytes_t  bytes;
+    u_char                 *p;
+    ngx_int_t               rc;
+    ngx_snorky_ws_bytes_t  *bytes;
 
-    if (ws->unread.len == 0 || ngx_snorky_ws_in_paused(ws)) {
+    if (ws->unread == NULL || ngx_snorky_ws_in_paused(ws)) {
         return NGX_OK;
     }
 
     bytes = ws->unread;
-    ngx_memzero(&ws->unread, sizeof(ngx_snorky_ws_bytes_t));
+    ws->unread = NULL;
 
-    rc = ngx_snorky_ws_in_parse(ws, bytes.data, bytes.data + bytes.len);
+    p = ngx_snorky_ws_bytes(bytes);
 
-    ngx_free(bytes.data);
+    rc = ngx_snorky_ws_in_parse(ws, p, p + bytes->len);
+
+    ngx_free(bytes);
 
     return rc;
 }
@@ -155,6 +160,10 @@ ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos, u_char *last)
                 return NGX_OK;
             }
 
+            return ngx_snorky_ws_in_append(&ws->unread, pos, last - pos, log);
+        }
+
+        if (pos != last && ngx_snorky_ws_in_tired(ws)) {
             return ngx_snorky_ws_in_append(&ws->unread, pos, last - pos, log);
         }
 
@@ -203,6 +212,14 @@ ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos, u_char *last)
 }
 
 
+static ngx_uint_t
+ngx_snorky_ws_in_tired(ngx_snorky_ws_t *ws)
+{
+    return ngx_snorky_ws_stats(ws)->deliveries - ws->worker->delivered
+           >= NGX_SNORKY_WS_IN_DELIVERIES;
+}
+
+
 /* a message in one piece is used where it was read */
 
 static ngx_int_t
@@ -220,7 +237,7 @@ ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws, ngx_snorky_ws_event_t *event)
 
     ws->opcode = event->opcode;
 
-    if (!event->last || ws->message.len) {
+    if (!event->last || ws->message) {
 
         if (ngx_snorky_ws_in_append(&ws->message, event->data.data,
                                         event->data.len, log)
@@ -233,8 +250,8 @@ ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws, ngx_snorky_ws_event_t *event)
             return NGX_OK;
         }
 
-        text.data = ws->message.data;
-        text.len = ws->message.len;
+        text.data = ngx_snorky_ws_bytes(ws->message);
+        text.len = ws->message->len;
 
     } else {
         text = event->data;
@@ -245,7 +262,7 @@ ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws, ngx_snorky_ws_event_t *event)
     if (rc == NGX_AGAIN) {
         ws->waits = 1;
 
-        return ws->message.len ? NGX_OK
+        return ws->message ? NGX_OK
                                : ngx_snorky_ws_in_append(&ws->message,
                                                     text.data, text.len, log);
     }
@@ -374,8 +391,8 @@ ngx_snorky_ws_in_retry(ngx_snorky_ws_t *ws)
 {
     ngx_str_t  text;
 
-    text.data = ws->message.data;
-    text.len = ws->message.len;
+    text.data = ngx_snorky_ws_bytes(ws->message);
+    text.len = ws->message->len;
 
     if (ngx_snorky_ws_in_message(ws, &text) == NGX_AGAIN) {
         return NGX_AGAIN;
@@ -411,44 +428,48 @@ ngx_snorky_ws_in_finish(ngx_snorky_ws_t *ws)
 
 
 static ngx_int_t
-ngx_snorky_ws_in_append(ngx_snorky_ws_bytes_t *bytes, u_char *data,
+ngx_snorky_ws_in_append(ngx_snorky_ws_bytes_t **kept, u_char *data,
     size_t len, ngx_log_t *log)
 {
-    u_char  *p;
-    size_t   size;
+    size_t                  old, size;
+    ngx_snorky_ws_bytes_t  *bytes;
 
-    if (bytes->size - bytes->len < len) {
+    bytes = *kept;
+    old = bytes ? bytes->len : 0;
 
-        size = ngx_max(bytes->size * 2, bytes->len + len);
+    if (bytes == NULL || bytes->size - old < len) {
+
+        size = ngx_max(bytes ? bytes->size * 2 : 0, old + len);
         size = ngx_max(size, NGX_SNORKY_WS_IN_MIN_SIZE);
 
-        p = ngx_alloc(size, log);
-        if (p == NULL) {
+        bytes = ngx_alloc(sizeof(ngx_snorky_ws_bytes_t) + size, log);
+        if (bytes == NULL) {
             return NGX_ERROR;
         }
 
-        if (bytes->data) {
-            ngx_memcpy(p, bytes->data, bytes->len);
-            ngx_free(bytes->data);
+        if (*kept) {
+            ngx_memcpy(ngx_snorky_ws_bytes(bytes), ngx_snorky_ws_bytes(*kept),
+                       old);
+            ngx_free(*kept);
         }
 
-        bytes->data = p;
         bytes->size = size;
+        *kept = bytes;
     }
 
-    ngx_memcpy(bytes->data + bytes->len, data, len);
-    bytes->len += len;
+    ngx_memcpy(ngx_snorky_ws_bytes(bytes) + old, data, len);
+    bytes->len = old + len;
 
     return NGX_OK;
 }
 
 
 static void
-ngx_snorky_ws_in_forget(ngx_snorky_ws_bytes_t *bytes)
+ngx_snorky_ws_in_forget(ngx_snorky_ws_bytes_t **kept)
 {
-    if (bytes->data) {
-        ngx_free(bytes->data);
+    if (*kept) {
+        ngx_free(*kept);
     }
 
-    ngx_memzero(bytes, sizeof(ngx_snorky_ws_bytes_t));
+    *kept = NULL;
 }

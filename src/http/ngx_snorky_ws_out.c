@@ -8,6 +8,7 @@
 
 
 #include "ngx_snorky_ws_out.h"
+#include "ngx_snorky_ws_silence.h"
 
 
 ngx_int_t
@@ -25,7 +26,7 @@ ngx_snorky_ws_out_push(ngx_snorky_ws_t *ws, ngx_uint_t opcode,
 
     ngx_memcpy(msg->text, data, len);
 
-    rc = ngx_snorky_ws_out_msg(ws, msg, opcode);
+    rc = ngx_snorky_ws_out_msg(ws, msg, opcode, 1);
 
     ngx_snorky_msg_unref(msg);
 
@@ -40,7 +41,7 @@ ngx_snorky_ws_out_push(ngx_snorky_ws_t *ws, ngx_uint_t opcode,
 
 ngx_int_t
 ngx_snorky_ws_out_msg(ngx_snorky_ws_t *ws, ngx_snorky_msg_t *msg,
-    ngx_uint_t opcode)
+    ngx_uint_t opcode, ngx_uint_t urgent)
 {
     if (msg->framed == 0) {
         msg->framed = msg->text
@@ -48,7 +49,7 @@ ngx_snorky_ws_out_msg(ngx_snorky_ws_t *ws, ngx_snorky_msg_t *msg,
                                                    msg->len);
     }
 
-    if (ngx_snorky_output_push(&ws->output, msg) != NGX_OK) {
+    if (ngx_snorky_output_push(&ws->output, msg, urgent) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -76,7 +77,7 @@ ngx_snorky_ws_out_close(ngx_snorky_ws_t *ws, ngx_uint_t code,
     ws->peer.close_code = code;
 
     ngx_snorky_ws_count(ws, ngx_snorky_ws_counter(ws, code));
-    ngx_snorky_ws_set_timer(ws, ws->conf->close_timeout);
+    ngx_snorky_timeout_set(&ws->timeout, ws->conf->closing);
 
     text.len = ngx_snorky_ws_build_close(frame, code, reason ? &text : NULL)
                - frame;
@@ -89,7 +90,7 @@ ngx_snorky_ws_out_close(ngx_snorky_ws_t *ws, ngx_uint_t code,
 
     ngx_memcpy(msg->text, frame, text.len);
 
-    (void) ngx_snorky_output_push(&ws->output, msg);
+    (void) ngx_snorky_output_push(&ws->output, msg, 1);
 
     ngx_snorky_msg_unref(msg);
 }
@@ -113,7 +114,7 @@ ngx_snorky_ws_out_flushed(ngx_snorky_ws_t *ws, ngx_int_t rc)
         /* the peer reads again */
 
         ws->full = 0;
-        ws->seen = ngx_current_msec;
+        ngx_snorky_ws_silence_break(ws);
 
         c = ngx_snorky_ws_connection(ws);
         ngx_post_event(c->read, &ngx_posted_events);

@@ -13,13 +13,17 @@
 #include "ngx_snorky_ws.h"
 
 
-/* a frame with a copy of data; NGX_OK, or NGX_ERROR: no memory */
+/*
+ * A frame with a copy of data, that does not wait for a batching window.
+ * NGX_OK, or NGX_ERROR: no memory.
+ */
+
 ngx_int_t ngx_snorky_ws_out_push(ngx_snorky_ws_t *ws, ngx_uint_t opcode,
     u_char *data, size_t len);
 
 /* a frame that shares the message's bytes; likewise */
 ngx_int_t ngx_snorky_ws_out_msg(ngx_snorky_ws_t *ws, ngx_snorky_msg_t *msg,
-    ngx_uint_t opcode);
+    ngx_uint_t opcode, ngx_uint_t urgent);
 
 /*
  * The last frame that we send; reason may be NULL.  Counts why, and gives the

@@ -26,7 +26,7 @@ ngx_snorky_envelope_parse(ngx_snorky_json_t *json, ngx_str_t *text,
     ngx_uint_t max_depth, ngx_snorky_envelope_t *envelope)
 {
     ngx_int_t                rc;
-    ngx_snorky_json_node_t  *root, *service;
+    ngx_snorky_json_node_t  *root;
 
     rc = ngx_snorky_json_parse(json, text, max_depth,
                                NGX_SNORKY_ENVELOPE_KEEP, &root);
@@ -34,7 +34,17 @@ ngx_snorky_envelope_parse(ngx_snorky_json_t *json, ngx_str_t *text,
         return rc;
     }
 
-    service = ngx_snorky_json_member(json, root,
+    return ngx_snorky_envelope_read(json, root, envelope);
+}
+
+
+ngx_int_t
+ngx_snorky_envelope_read(ngx_snorky_json_t *json, ngx_snorky_json_node_t *node,
+    ngx_snorky_envelope_t *envelope)
+{
+    ngx_snorky_json_node_t  *service;
+
+    service = ngx_snorky_json_member(json, node,
                                      &ngx_snorky_envelope_name_service);
 
     if (service == NULL || service->value.type != NGX_SNORKY_JSON_STRING) {
@@ -42,7 +52,7 @@ ngx_snorky_envelope_parse(ngx_snorky_json_t *json, ngx_str_t *text,
     }
 
     envelope->service = service->value;
-    envelope->message = ngx_snorky_json_member(json, root,
+    envelope->message = ngx_snorky_json_member(json, node,
                                             &ngx_snorky_envelope_name_message);
 
     return envelope->message ? NGX_OK : NGX_DECLINED;

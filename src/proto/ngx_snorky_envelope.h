@@ -40,6 +40,11 @@ typedef struct {
 
 ngx_int_t ngx_snorky_envelope_parse(ngx_snorky_json_t *json, ngx_str_t *text,
     ngx_uint_t max_depth, ngx_snorky_envelope_t *envelope);
+
+/* one that has been parsed, with nodes down to NGX_SNORKY_ENVELOPE_KEEP */
+ngx_int_t ngx_snorky_envelope_read(ngx_snorky_json_t *json,
+    ngx_snorky_json_node_t *node, ngx_snorky_envelope_t *envelope);
+
 ngx_int_t ngx_snorky_envelope_parse_rpc(ngx_snorky_json_t *json,
     ngx_snorky_json_node_t *message, ngx_snorky_rpc_t *rpc);
 

@@ -1,0 +1,173 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * Owns the move of a request's headers.  Called by the websocket's life, once
+ * the 101 is with the kernel.
+ *
+ * Whatever other modules keep for a request lies in its pool, or is known
+ * there by a context or a cleanup.  So the words of the first block are looked
+ * through, as a conservative garbage collector would: a word that is the
+ * address of a header is changed with it, and any other that points into the
+ * second block is a reason to leave everything as it is.
+ */
+
+
+#include "ngx_snorky_trim.h"
+
+
+typedef struct {
+    ngx_pool_t        *block;       /* the second */
+    ngx_table_elt_t   *headers;     /* that lie there ... */
+    ngx_uint_t         n;
+    ngx_table_elt_t   *moved;       /* ... and are to lie here */
+} ngx_snorky_trim_t;
+
+
+static ngx_int_t ngx_snorky_trim_prepare(ngx_http_request_t *r,
+    ngx_snorky_trim_t *trim);
+static ngx_uint_t ngx_snorky_trim_movable(ngx_snorky_trim_t *trim, void *from,
+    void *to);
+static void ngx_snorky_trim_move(ngx_snorky_trim_t *trim, void *from,
+    void *to);
+
+
+/* whether the address lies in the second block */
+#define ngx_snorky_trim_inside(trim, p)                                       \
+    ((u_char *) (p) >= (u_char *) (trim)->block                               \
+     && (u_char *) (p) < (trim)->block->d.end)
+
+
+void
+ngx_snorky_trim_request(ngx_http_request_t *r)
+{
+    ngx_pool_t         *pool, *cp;
+    ngx_snorky_trim_t   trim;
+
+    if (ngx_snorky_trim_prepare(r, &trim) != NGX_OK) {
+        return;
+    }
+
+    pool = r->pool;
+    cp = r->connection->pool;
+
+    /* links of chains that wait for their next use */
+
+    pool->chain = NULL;
+
+    if (!ngx_snorky_trim_movable(&trim, &pool->chain, pool->d.last)
+        || !ngx_snorky_trim_movable(&trim, &cp->chain, cp->d.last)
+        || !ngx_snorky_trim_movable(&trim, trim.headers,
+                                    trim.headers + trim.n))
+    {
+        return;
+    }
+
+    ngx_memcpy(trim.moved, trim.headers, trim.n * sizeof(ngx_table_elt_t));
+
+    /* what is moved lies in the first block */
+
+    ngx_snorky_trim_move(&trim, &pool->chain, pool->d.last);
+    ngx_snorky_trim_move(&trim, &cp->chain, cp->d.last);
+
+    r->headers_out.headers.nalloc = r->headers_out.headers.part.nelts;
+
+    pool->d.next = NULL;
+    pool->current = pool;
+
+    ngx_free(trim.block);
+}
+
+
+/* the answer's headers are few, and their list has room for the request's */
+
+static ngx_int_t
+ngx_snorky_trim_prepare(ngx_http_request_t *r, ngx_snorky_trim_t *trim)
+{
+    ngx_list_t       *in, *out;
+    ngx_pool_t       *pool;
+    ngx_table_elt_t  *header;
+
+    pool = r->pool;
+    in = &r->headers_in.headers;
+    out = &r->headers_out.headers;
+
+    trim->block = pool->d.next;
+
+    if (trim->block == NULL || trim->block->d.next || pool->large) {
+        return NGX_DECLINED;
+    }
+
+    trim->headers = in->part.elts;
+    trim->n = in->part.nelts;
+
+    if (!ngx_snorky_trim_inside(trim, trim->headers)) {
+        trim->n = 0;
+    }
+
+    if (out->part.next || out->part.nelts == 0
+        || out->nalloc - out->part.nelts < trim->n)
+    {
+        return NGX_DECLINED;
+    }
+
+    header = out->part.elts;
+    trim->moved = header + out->part.nelts;
+
+    if ((u_char *) header < (u_char *) pool
+        || (u_char *) header >= pool->d.end)
+    {
+        return NGX_DECLINED;
+    }
+
+    /* what lies there from before must not be taken for an address */
+
+    ngx_memzero(trim->moved,
+                (out->nalloc - out->part.nelts) * sizeof(ngx_table_elt_t));
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_snorky_trim_movable(ngx_snorky_trim_t *trim, void *from, void *to)
+{
+    size_t       offset;
+    uintptr_t   *word, *last;
+
+    last = (uintptr_t *) to;
+
+    for (word = from; word + 1 <= last; word++) {
+
+        if (!ngx_snorky_trim_inside(trim, *word)) {
+            continue;
+        }
+
+        offset = *word - (uintptr_t) trim->headers;
+
+        if (*word < (uintptr_t) trim->headers
+            || offset >= trim->n * sizeof(ngx_table_elt_t)
+            || offset % sizeof(ngx_table_elt_t))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static void
+ngx_snorky_trim_move(ngx_snorky_trim_t *trim, void *from, void *to)
+{
+    uintptr_t  *word, *last;
+
+    last = (uintptr_t *) to;
+
+    for (word = from; word + 1 <= last; word++) {
+
+        if (ngx_snorky_trim_inside(trim, *word)) {
+            *word += (uintptr_t) trim->moved - (uintptr_t) trim->headers;
+        }
+    }
+}
