@@ -229,8 +229,8 @@ my %notes = (
 		} 0 .. $#$with);
 
 		return '' unless defined $us;
-		return sprintf "\nThe difference is %.1f us of CPU per change,"
-			. " a new connection being most of it.\n", $us;
+		return sprintf "\nThe difference is %.1f us of CPU per change;"
+			. " two of three are new connections.\n", $us;
 	},
 );
 

@@ -16,6 +16,8 @@ package Bench::Scenarios;
 #   targets   [ what, kind, limit, path, row, row ], where kind is
 #             "ratio" or "difference" of the first row to the second, or
 #             "value" of one row or "hop" of one (what another worker adds)
+#   expect    of a row, the member of the report without which the run has
+#             failed
 #   notes     lines below the table, by Bench::Report
 
 use warnings;
@@ -141,6 +143,7 @@ TEXT
 			[ 'another worker adds to p99, ms', 'hop', 1,
 				'p99', 'snorky_2' ],
 		],
+		expect => { snorky_2 => 'latency_us_other' },
 		notes => 'client',
 	},
 	{
@@ -243,7 +246,8 @@ TEXT
 sixteenth of its 20,000 are free. Bytes of user space per connection, of the
 master and the worker together (difference before and after); nginx has made its
 table of `worker_connections` before that. The kernel's column holds slab and
-socket buffers of both ends. At the end one publication reaches all of them.
+socket buffers of both ends, and what else the machine did meanwhile. At the end
+one publication reaches all of them.
 TEXT
 		servers => [qw/ snorky snorky_lean nchan ws /],
 		load => [qw/ scenario=idle n=18000 settle=500
@@ -317,6 +321,7 @@ TEXT
 				1.3, 'server_us_per_delivery',
 				qw/ snorky_deflate snorky / ],
 		],
+		expect => { snorky_deflate => 'compressed' },
 		notes => 'client',
 	},
 	{
