@@ -12,6 +12,7 @@ JOBS = 2
 FUZZ_SECONDS = 20
 TESTS =
 PROFILE = fanout
+BENCH_FLAGS =
 
 # without those whose steps are too finely timed for a server so slow
 VALGRIND_TESTS = $(or $(TESTS),$(filter-out \
@@ -29,7 +30,7 @@ export CC NGINX_SRC NGINX_BINARY JOBS
 
 .PHONY: help run test build unit fuzz check sanitize valgrind install clean
 .PHONY: build-clang build-faults build-sanitize suite tree
-.PHONY: instructions profile
+.PHONY: bench instructions profile
 .DELETE_ON_ERROR:
 
 
@@ -40,7 +41,8 @@ help:  ## this list
 	    | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'
 	@echo
 	@echo "What is needed of Debian's packages is installed by run, test,"
-	@echo "sanitize, valgrind and so on; all else is written below build/ only."
+	@echo "sanitize, valgrind and so on; all else is written below build/ only,"
+	@echo "but for the report of bench."
 
 run:  ## build, start nginx with the demo in the foreground (PORT=8080)
 	@util/deps run
@@ -174,6 +176,12 @@ profile:  ## where they and the time go (PROFILE=fanout, publish, post, ping, co
 	@util/deps profile
 	@$(MAKE) -s build
 	@bench/instructions profile --only=$(PROFILE) --dir=build/profile
+
+bench:  ## nchan, Node's ws, the least possible: docs/benchmarks.md (BENCH_FLAGS=)
+	@util/deps bench
+	@$(MAKE) -s build
+	-@$(MAKE) -s $(NPM)
+	@bench/run $(BENCH_FLAGS)
 
 install: build  ## copy the module to nginx's other modules (DESTDIR=)
 	@util/install $(MODULE) $(DESTDIR)

@@ -3,16 +3,23 @@
  * Copyright (C) The ngx_snorky_module authors
  *
  * Checks that the load generator counts right, without a server: feeds the
- * subscribers frames that were lost, doubled and shuffled on purpose, and
- * compares what they tell with a plain count.  Prints TAP.
+ * subscribers frames that were lost, doubled and shuffled on purpose, has them
+ * leave and come back meanwhile, and compares what they tell with a plain
+ * count.  Prints TAP.
  */
 
 
 #include "load.h"
 
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <zlib.h>
+
 
 #define CHECK_FRAMES   2000
 #define CHECK_SIZE     64
+#define CHECK_JSON     3000
 
 
 typedef struct {
@@ -26,6 +33,21 @@ typedef struct {
     uint64_t        reordered;
     uint64_t        delivered;
 } check_tally_t;
+
+/* one who comes and goes, told plainly */
+
+typedef struct {
+    bench_load_t   *load;
+    uint64_t        seed;
+    uint32_t        cursor;         /* what would come next */
+    uint32_t        next;           /* behind the highest that came */
+    uint32_t        must;
+    uint32_t        end;
+    u_char          now[CHECK_FRAMES];  /* came in this subscription */
+    u_char          ever[CHECK_FRAMES];
+    uint64_t        lost;
+    uint64_t        duplicated;
+} check_mover_t;
 
 
 /* in place of load.c, which has a main() of its own */
@@ -292,6 +314,7 @@ check_load(void)
     load = bench_load_alloc(sizeof(*load));
 
     load->dialect = bench_dialect_find("nchan");
+    load->text = "plain";
     load->n = 1;
     load->channels = 1;
     load->publishers = 1;
@@ -303,6 +326,7 @@ check_load(void)
     load->processes = 1;
     load->share = 1;
 
+    (void) bench_payload_create(load);
     bench_process_share(load);
 
     board = load->shared->boards;
@@ -393,6 +417,338 @@ check_foreign(check_t *ck)
 }
 
 
+/* sends some, drops and doubles a few of those that come */
+
+static void
+check_mover_run(check_mover_t *m)
+{
+    u_char          *last, text[2 * (CHECK_SIZE + BENCH_WS_HEADER)];
+    uint32_t         n, x, seq[2];
+    bench_conn_t    *c;
+    bench_board_t   *board;
+
+    c = &m->load->subscribers->conn;
+    board = m->load->shared->boards;
+
+    for (n = check_random(&m->seed) % 20; n && board->sent < CHECK_FRAMES; n--)
+    {
+        board->sent++;
+        board->acked += check_random(&m->seed) % (board->sent - board->acked
+                                                  + 1);
+
+        if (check_random(&m->seed) % 4 == 0) {
+            continue;
+        }
+
+        x = check_random(&m->seed) % 20;
+        m->cursor += (x == 0 && m->cursor < board->sent);
+
+        if (m->cursor == board->sent) {
+            continue;
+        }
+
+        seq[0] = m->cursor++;
+        seq[1] = seq[0];
+
+        m->duplicated += (x == 1) + m->ever[seq[0]];
+        m->now[seq[0]] = 1;
+        m->ever[seq[0]] = 1;
+        m->next = seq[0] + 1;
+
+        last = check_frames(text, seq, 1 + (x == 1));
+        (void) c->ops->read(m->load, c, text, last);
+    }
+}
+
+
+static void
+check_mover_left(check_mover_t *m)
+{
+    uint32_t  i;
+
+    for (i = m->must; i < m->end; i++) {
+        m->lost += !m->now[i];
+    }
+
+    memset(m->now, 0, CHECK_FRAMES);
+}
+
+
+/* one change, in which things come at every stage */
+
+static void
+check_mover_change(check_mover_t *m, int answered)
+{
+    bench_board_t       *board;
+    bench_subscriber_t  *sub;
+
+    sub = m->load->subscribers;
+    board = m->load->shared->boards;
+
+    sub->changing = 1;
+    bench_subscriber_leave(m->load, sub, answered);
+    m->end = answered ? board->acked : m->next;
+
+    if (answered) {
+        check_mover_run(m);
+    }
+
+    bench_subscriber_left(m->load, sub);
+    check_mover_left(m);
+
+    /* what is published meanwhile may be passed over */
+
+    check_mover_run(m);
+    m->cursor = board->sent - check_random(&m->seed)
+                              % (board->sent - m->cursor + 1);
+
+    (void) sub->conn.ops->opened(m->load, &sub->conn);
+    m->must = board->sent;
+}
+
+
+static void
+check_churn(check_t *ck)
+{
+    int              exact, seen;
+    uint64_t         seed, changes;
+    bench_load_t    *load;
+    bench_count_t   *count;
+    check_mover_t   *m;
+
+    exact = 1;
+    seen = 1;
+
+    for (seed = 1; seed <= 200; seed++) {
+        load = check_load();
+        load->churn = 1;
+        load->subscribers->mover = 1;
+        load->shared->boards->sent = 0;
+
+        m = bench_load_alloc(sizeof(*m));
+        m->load = load;
+        m->seed = seed;
+
+        for (changes = 0; load->shared->boards->sent < CHECK_FRAMES; changes++)
+        {
+            check_mover_run(m);
+            check_mover_change(m, check_random(&m->seed) & 1);
+        }
+
+        check_mover_run(m);
+        m->end = CHECK_FRAMES;
+        check_mover_left(m);
+
+        count = load->count;
+
+        exact &= count->lost + bench_subscriber_lost(load) == m->lost
+                 && count->duplicated == m->duplicated
+                 && count->reordered == 0 && count->changes == changes
+                 && load->shared->boards->completed == 0;
+
+        seen &= m->lost > 0 && m->duplicated > 0 && changes > 20;
+
+        free(m);
+        free(load);
+    }
+
+    check(ck, exact, "who comes and goes misses what had to come, exactly");
+    check(ck, seen, "and some of it has been missed");
+}
+
+
+/* a frame of text, compressed as a server does it */
+
+static u_char *
+check_deflate(u_char *p, u_char *text, size_t len)
+{
+    u_char    data[1024], *start;
+    z_stream  z;
+
+    memset(&z, 0, sizeof(z));
+    (void) deflateInit2(&z, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
+
+    z.next_in = text;
+    z.avail_in = len;
+    z.next_out = data;
+    z.avail_out = sizeof(data);
+    (void) deflate(&z, Z_SYNC_FLUSH);
+    (void) deflateEnd(&z);
+
+    /* without the last four bytes: RFC 7692, section 7.2.1 */
+
+    len = sizeof(data) - z.avail_out - 4;
+
+    start = p;
+    p = bench_ws_header(p, BENCH_WS_TEXT, len);
+    start[0] |= 0x40;
+
+    return (u_char *) mempcpy(p, data, len);
+}
+
+
+static void
+check_inflate(check_t *ck)
+{
+    u_char          *p, *last, *frame;
+    u_char           text[3][CHECK_SIZE + BENCH_WS_HEADER], out[1024];
+    uint32_t         i, seq[3] = { 0, 1, 2 };
+    bench_conn_t    *c;
+    bench_load_t    *load;
+    bench_count_t   *count;
+
+    load = check_load();
+    c = &load->subscribers->conn;
+    count = load->count;
+
+    /* the second is sent twice, the third as it is */
+
+    last = out;
+
+    for (i = 0; i < 3; i++) {
+        p = check_frames(text[i], &seq[i], 1);
+        last = i < 2 ? check_deflate(last, p - CHECK_SIZE, CHECK_SIZE)
+                     : (u_char *) mempcpy(last, text[i], p - text[i]);
+    }
+
+    frame = last;
+    last = check_deflate(last, text[1] + 2, CHECK_SIZE);
+
+    check(ck, c->ops->read(load, c, out, last) == NULL && count->errors == 1
+              && count->deliveries == 0,
+          "a compressed frame is refused when none was agreed on");
+
+    count->errors = 0;
+    c->deflate = 1;
+    bench_inflate_create(load);
+
+    check(ck, c->ops->read(load, c, out, last) == last
+              && count->deliveries == 3 && count->duplicated == 1
+              && count->compressed == 3 && count->errors == 0
+              && count->foreign == 0,
+          "compressed frames are inflated, others are taken as they are");
+
+    check(ck, count->bytes + count->inflated
+              == (uint64_t) (last - out) + (last - out)
+                 + 3 * CHECK_SIZE - (frame - out - CHECK_SIZE - 6)
+                 - (last - frame - 2),
+          "the bytes that compression has saved are counted");
+
+    memset(frame + 2, 0xff, last - frame - 2);
+
+    check(ck, c->ops->read(load, c, frame, last) == NULL && count->errors == 1,
+          "what does not inflate is an error");
+}
+
+
+/* what a handshake's answer with the headers makes of a connection */
+
+static int
+check_answer(bench_load_t *load, bench_conn_t *c, const char *headers)
+{
+    int                  fds[2];
+    char                 text[512];
+    struct epoll_event   ee;
+
+    (void) !socketpair(AF_UNIX, SOCK_STREAM|SOCK_NONBLOCK, 0, fds);
+
+    ee.events = EPOLLIN;
+    ee.data.ptr = c;
+    (void) epoll_ctl(load->epoll, EPOLL_CTL_ADD, fds[0], &ee);
+
+    c->fd = fds[0];
+    c->state = BENCH_CONN_HANDSHAKE;
+    load->count->errors = 0;
+
+    (void) !write(fds[1], text, snprintf(text, sizeof(text),
+                  "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                  "Sec-WebSocket-Accept: " BENCH_WS_ACCEPT "\r\n%s\r\n",
+                  headers));
+
+    bench_conn_event(load, c, EPOLLIN);
+
+    close(fds[1]);
+
+    if (c->state != BENCH_CONN_OPEN) {
+        return load->count->errors == 1 ? BENCH_ERROR : BENCH_AGAIN;
+    }
+
+    bench_conn_close(load, c);
+
+    return BENCH_OK;
+}
+
+
+static void
+check_handshake(check_t *ck)
+{
+    bench_conn_t  *c;
+    bench_load_t  *load;
+
+    load = check_load();
+    load->epoll = epoll_create1(0);
+    load->buffer = bench_load_alloc(2 * BENCH_READ);
+    load->told = 1;
+
+    c = &load->subscribers->conn;
+    load->mark = "X-Worker";
+
+    check(ck, check_answer(load, c, "X-Worker: 3\r\n") == BENCH_OK
+              && check_answer(load, c, "x-worker:12\r\n") == BENCH_OK
+              && load->shared->workers[3] == 1
+              && load->shared->workers[12] == 1,
+          "the handshake tells the worker");
+
+    check(ck, check_answer(load, c, "X-Workers: 3\r\n") == BENCH_ERROR
+              && check_answer(load, c, "X-Worker: x\r\n") == BENCH_ERROR
+              && check_answer(load, c, "X-Worker: 300\r\n") == BENCH_ERROR,
+          "a handshake that does not is refused");
+
+    load->mark = NULL;
+    load->deflate = 1;
+
+    check(ck, check_answer(load, c, "Sec-WebSocket-Extensions: "
+                           "permessage-deflate; server_no_context_takeover"
+                           "\r\n") == BENCH_OK && c->deflate,
+          "compression is agreed on");
+
+    check(ck, check_answer(load, c, "") == BENCH_OK && !c->deflate,
+          "a server need not compress");
+
+    check(ck, check_answer(load, c, "Sec-WebSocket-Extensions: "
+                           "permessage-deflate\r\n") == BENCH_ERROR,
+          "compression with a context was not offered");
+}
+
+
+static void
+check_payload(check_t *ck)
+{
+    int            exact;
+    u_char        *p;
+    bench_load_t   load;
+
+    memset(&load, 0, sizeof(load));
+    load.text = "json";
+    exact = 1;
+
+    for (load.size = BENCH_STAMP_LEN + 23; load.size < CHECK_JSON; load.size++)
+    {
+        exact &= bench_payload_create(&load) == BENCH_OK;
+
+        p = load.payload;
+        exact &= p[0] == '{' && p[load.size - 1] == '}'
+                 && memchr(p, '!', load.size) == p + load.head
+                 && strspn((char *) p + load.head, "!") == BENCH_STAMP_LEN
+                 && strlen((char *) p) == load.size;
+
+        free(load.payload);
+    }
+
+    check(ck, exact, "an object has its stamp, and every size that is asked");
+}
+
+
 int
 main(void)
 {
@@ -405,6 +761,10 @@ main(void)
     check_hist(&ck);
     check_tally(&ck);
     check_foreign(&ck);
+    check_churn(&ck);
+    check_inflate(&ck);
+    check_handshake(&ck);
+    check_payload(&ck);
 
     (void) printf("1..%d\n", ck.number);
 

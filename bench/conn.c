@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,6 +23,12 @@
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT  24
 #endif
+
+
+/* RFC 7692: no frame needs what was sent before it */
+#define BENCH_CONN_DEFLATE                                                    \
+    "Sec-WebSocket-Extensions: permessage-deflate; "                          \
+    "client_no_context_takeover; server_no_context_takeover\r\n"
 
 
 static void
@@ -35,6 +42,18 @@ bench_conn_watch(bench_load_t *load, bench_conn_t *c, int op, uint32_t events)
     if (epoll_ctl(load->epoll, op, c->fd, &ee) == -1) {
         perror("load: epoll_ctl()");
         exit(1);
+    }
+}
+
+
+void
+bench_conn_tell(bench_load_t *load, bench_conn_t *c, const char *what,
+    int err)
+{
+    if (!load->told) {
+        load->told = 1;
+        (void) fprintf(stderr, "load: connection %u: %s%s%s\n", c->index, what,
+                       err ? ": " : "", err ? strerror(err) : "");
     }
 }
 
@@ -154,6 +173,23 @@ bench_conn_close(bench_load_t *load, bench_conn_t *c)
 }
 
 
+void
+bench_conn_trim(bench_conn_t *c)
+{
+    if (c->in_len == 0) {
+        free(c->in);
+        c->in = NULL;
+        c->in_size = 0;
+    }
+
+    if (c->out_len == 0) {
+        free(c->out);
+        c->out = NULL;
+        c->out_size = 0;
+    }
+}
+
+
 static u_char *
 bench_conn_reserve(bench_conn_t *c, size_t len)
 {
@@ -186,6 +222,19 @@ bench_conn_put_text(bench_conn_t *c, const u_char *data, size_t len)
 
     p = bench_conn_reserve(c, BENCH_WS_HEADER + len);
     c->out_len = bench_ws_masked(p, BENCH_WS_TEXT, data, len) - c->out;
+}
+
+
+void
+bench_conn_put_close(bench_conn_t *c, unsigned code)
+{
+    u_char  *p, data[2];
+
+    data[0] = (u_char) (code >> 8);
+    data[1] = (u_char) code;
+
+    p = bench_conn_reserve(c, BENCH_WS_HEADER + 2);
+    c->out_len = bench_ws_masked(p, BENCH_WS_CLOSE, data, 2) - c->out;
 }
 
 
@@ -225,6 +274,7 @@ bench_conn_control(bench_load_t *load, bench_conn_t *c, bench_ws_frame_t *f)
         p = bench_conn_reserve(c, BENCH_WS_HEADER + f->len);
         c->out_len = bench_ws_masked(p, BENCH_WS_PONG, f->data, f->len)
                      - c->out;
+        load->count->pings++;
         bench_conn_flush(load, c);
         return BENCH_OK;
     }
@@ -233,7 +283,7 @@ bench_conn_control(bench_load_t *load, bench_conn_t *c, bench_ws_frame_t *f)
         return BENCH_OK;
     }
 
-    /* a run keeps all connections, and sends nothing that is fragmented */
+    /* a server ends no connection, and sends nothing that is fragmented */
 
     if (f->opcode != BENCH_WS_CLOSE) {
         load->count->errors++;
@@ -247,7 +297,7 @@ static void
 bench_conn_request(bench_load_t *load, bench_conn_t *c)
 {
     int   n;
-    char  path[128], channel[BENCH_CHANNEL_LEN], text[512];
+    char  path[128], channel[BENCH_CHANNEL_LEN], text[640];
 
     if (!c->raw) {
         bench_load_channel(load, c->channel, channel);
@@ -255,13 +305,14 @@ bench_conn_request(bench_load_t *load, bench_conn_t *c)
         n = snprintf(path, sizeof(path), c->path, channel);
 
         n = snprintf(text, sizeof(text),
-                     "GET %s HTTP/1.1\r\nHost: %s:%u\r\n%s\r\n",
+                     "GET %s HTTP/1.1\r\nHost: %s:%u\r\n%s%s\r\n",
                      n < 0 ? "/" : path, load->host, load->port,
                      c->upgrade ? "Upgrade: websocket\r\n"
                                   "Connection: Upgrade\r\n"
                                   "Sec-WebSocket-Version: 13\r\n"
                                   "Sec-WebSocket-Key: " BENCH_WS_KEY "\r\n"
-                                : "");
+                                : "",
+                     c->upgrade && load->deflate ? BENCH_CONN_DEFLATE : "");
 
         bench_conn_put(c, (u_char *) text, n);
     }
@@ -280,6 +331,7 @@ bench_conn_connected(bench_load_t *load, bench_conn_t *c)
     len = sizeof(err);
 
     if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) == -1 || err) {
+        bench_conn_tell(load, c, "connect()", err);
         bench_conn_fail(load, c);
         return;
     }
@@ -291,6 +343,92 @@ bench_conn_connected(bench_load_t *load, bench_conn_t *c)
     if (c->raw && c->ops->opened(load, c) != BENCH_OK) {
         bench_conn_fail(load, c);
     }
+}
+
+
+/* the value of a header of [pos, end), which begins with a status line */
+
+static u_char *
+bench_conn_header(u_char *pos, u_char *end, const char *name)
+{
+    size_t   len;
+    u_char  *p;
+
+    len = strlen(name);
+    p = memchr(pos, '\n', end - pos);
+
+    while (p && (size_t) (end - p) > len + 1) {
+        p++;
+
+        if (strncasecmp((char *) p, name, len) == 0 && p[len] == ':') {
+            for (p += len + 1; p < end && *p == ' '; p++) { /* void */ }
+            return p;
+        }
+
+        p = memchr(p, '\n', end - p);
+    }
+
+    return NULL;
+}
+
+
+uint32_t
+bench_conn_worker(bench_load_t *load, u_char *pos, u_char *end)
+{
+    u_char    *p;
+    uint32_t   n;
+
+    p = bench_conn_header(pos, end, load->mark);
+
+    if (p == NULL || *p < '0' || *p > '9') {
+        return BENCH_WORKERS;
+    }
+
+    for (n = 0; *p >= '0' && *p <= '9' && n < BENCH_WORKERS; p++) {
+        n = n * 10 + (*p - '0');
+    }
+
+    return n < BENCH_WORKERS ? n : BENCH_WORKERS;
+}
+
+
+/* what the handshake's answer [pos, end) agrees on; BENCH_ERROR: it is bad */
+
+static int
+bench_conn_agree(bench_load_t *load, bench_conn_t *c, u_char *pos, u_char *end)
+{
+    u_char  *p, *last;
+
+    c->deflate = 0;
+
+    if (load->mark) {
+        c->worker = bench_conn_worker(load, pos, end);
+
+        if (c->worker == BENCH_WORKERS) {
+            bench_conn_tell(load, c, "no number of a worker", 0);
+            return BENCH_ERROR;
+        }
+    }
+
+    p = bench_conn_header(pos, end, "Sec-WebSocket-Extensions");
+
+    if (p == NULL) {
+        return BENCH_OK;
+    }
+
+    last = memchr(p, '\r', end - p);
+
+    if (!load->deflate
+        || memmem(p, last - p, "permessage-deflate", 18) == NULL
+        || memmem(p, last - p, "server_no_context_takeover", 26) == NULL)
+    {
+        bench_conn_tell(load, c, "an extension that was not offered", 0);
+        return BENCH_ERROR;
+    }
+
+    c->deflate = 1;
+
+    return BENCH_OK;
 }
 
 
@@ -318,6 +456,14 @@ bench_conn_handshake(bench_load_t *load, bench_conn_t *c, u_char **pos,
             && memmem(*pos, len, BENCH_WS_ACCEPT "\r\n",
                       BENCH_WS_ACCEPT_LEN + 2)
                == NULL))
+    {
+        bench_conn_tell(load, c, "the handshake is refused", 0);
+        load->count->errors++;
+        return BENCH_ERROR;
+    }
+
+    if ((load->mark || load->deflate) && c->upgrade
+        && bench_conn_agree(load, c, *pos, end + 4) != BENCH_OK)
     {
         load->count->errors++;
         return BENCH_ERROR;
@@ -376,6 +522,10 @@ bench_conn_readable(bench_load_t *load, bench_conn_t *c)
     }
 
     if (n <= 0) {
+        if (c->state == BENCH_CONN_HANDSHAKE) {
+            bench_conn_tell(load, c, "closed in the handshake", n ? errno : 0);
+        }
+
         bench_conn_fail(load, c);
         return;
     }

@@ -2,10 +2,10 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * The dialects: "snorky", the JSON protocol of the module, which the floor
- * server speaks too; "nchan", where a path names the channel and a message
- * is its payload; "http", a plain request with nothing behind it, to know
- * what a connection costs nginx itself.
+ * The dialects: "snorky", the JSON protocol of the module; "nchan" and "raw",
+ * where a path names the channel and a message is its payload; "http", plain
+ * requests with nothing behind them, to know what a connection costs nginx
+ * itself, or the body that publishes.  The floor speaks "snorky" and "raw".
  */
 
 
@@ -17,26 +17,32 @@
 
 
 static u_char *
-bench_dialect_snorky_subscribe(u_char *p, const char *channel)
+bench_dialect_snorky_subscribe(u_char *p, const char *channel, int leave)
 {
     return p + sprintf((char *) p, "{\"service\":\"messaging\",\"message\":"
-                       "{\"command\":\"subscribe\",\"params\":"
-                       "{\"channel\":\"%s\"},\"callId\":0}}", channel);
+                       "{\"command\":\"%s\",\"params\":"
+                       "{\"channel\":\"%s\"},\"callId\":%d}}",
+                       leave ? "unsubscribe" : "subscribe", channel,
+                       leave ? BENCH_DIALECT_LEAVE : BENCH_DIALECT_JOIN);
 }
 
 
 static u_char *
-bench_dialect_snorky_publish(u_char *p, const char *channel, int post,
+bench_dialect_snorky_publish(u_char *p, const char *channel, unsigned flags,
     uint64_t call, const u_char *payload, size_t len)
 {
+    const char  *quote;
+
+    quote = flags & BENCH_DIALECT_JSON ? "" : "\"";
+
     p += sprintf((char *) p, "{\"service\":\"messaging%s\",\"message\":"
                  "{\"command\":\"publish\",\"params\":"
-                 "{\"channel\":\"%s\",\"message\":\"",
-                 post ? "_backend" : "", channel);
+                 "{\"channel\":\"%s\",\"message\":%s",
+                 flags & BENCH_DIALECT_POST ? "_backend" : "", channel, quote);
 
     p = (u_char *) mempcpy(p, payload, len);
 
-    return p + sprintf((char *) p, "\"},\"callId\":%llu}}",
+    return p + sprintf((char *) p, "%s},\"callId\":%llu}}", quote,
                        (unsigned long long) call);
 }
 
@@ -86,7 +92,7 @@ bench_dialect_snorky_confirmed(const u_char *data, size_t len)
 
 
 static u_char *
-bench_dialect_nchan_publish(u_char *p, const char *channel, int post,
+bench_dialect_plain_publish(u_char *p, const char *channel, unsigned flags,
     uint64_t call, const u_char *payload, size_t len)
 {
     return (u_char *) mempcpy(p, payload, len);
@@ -102,12 +108,10 @@ bench_dialect_nchan_reply(const u_char *data, size_t len, uint64_t *call)
 }
 
 
-/* the status has said it all */
-
-static uint32_t
-bench_dialect_nchan_confirmed(const u_char *data, size_t len)
+static int
+bench_dialect_raw_reply(const u_char *data, size_t len, uint64_t *call)
 {
-    return 1;
+    return len == 2 && memcmp(data, "ok", 2) == 0 ? BENCH_OK : BENCH_ERROR;
 }
 
 
@@ -123,12 +127,23 @@ static const bench_dialect_t  bench_dialects[] = {
     { "nchan",
       "/sub?id=%s", "/pub?id=%s", "/pub?id=%s", 1, 0,
       NULL,
-      bench_dialect_nchan_publish,
+      bench_dialect_plain_publish,
       bench_dialect_nchan_reply,
-      bench_dialect_nchan_confirmed },
+      NULL },
+
+    { "raw",
+      "/raw/%s", "/raw/%s?publish", NULL, 1, 0,
+      NULL,
+      bench_dialect_plain_publish,
+      bench_dialect_raw_reply,
+      NULL },
 
     { "http",
-      "/empty", NULL, NULL, 0, 0, NULL, NULL, NULL, NULL },
+      "/empty", NULL, "/empty", 0, 1,
+      NULL,
+      bench_dialect_snorky_publish,
+      NULL,
+      NULL },
 
     { NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL }
 };

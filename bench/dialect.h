@@ -18,6 +18,14 @@
 /* room for what a dialect writes around the payload */
 #define BENCH_DIALECT_ROOM   512
 
+/* how a publication is sent */
+#define BENCH_DIALECT_POST   1
+#define BENCH_DIALECT_JSON   2
+
+/* the calls that subscribe and leave; to a mover both are answered */
+#define BENCH_DIALECT_JOIN   0
+#define BENCH_DIALECT_LEAVE  1
+
 
 typedef struct {
     const char    *name;
@@ -30,11 +38,11 @@ typedef struct {
     unsigned       upgrade:1;       /* subscribers speak WebSocket */
     unsigned       batch:1;         /* a POST may carry several */
 
-    /* the text that subscribes, or NULL: then the path does it */
-    u_char      *(*subscribe)(u_char *p, const char *channel);
+    /* the text that subscribes, or leaves, or NULL: then the path does it */
+    u_char      *(*subscribe)(u_char *p, const char *channel, int leave);
 
-    /* the text that publishes payload, over WebSocket or POST */
-    u_char      *(*publish)(u_char *p, const char *channel, int post,
+    /* the text that publishes payload, which may be JSON or is a string's */
+    u_char      *(*publish)(u_char *p, const char *channel, unsigned flags,
                             uint64_t call, const u_char *payload, size_t len);
 
     /*
@@ -43,7 +51,7 @@ typedef struct {
      */
     int          (*reply)(const u_char *data, size_t len, uint64_t *call);
 
-    /* how many publications the body of a POST's answer confirms */
+    /* how many a POST's answer confirms, or NULL: its status says it all */
     uint32_t     (*confirmed)(const u_char *data, size_t len);
 } bench_dialect_t;
 

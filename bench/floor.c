@@ -10,7 +10,8 @@
  *     writev   a writev() per subscriber and round of the event loop
  *
  * It owns its connections and channels for as long as it runs; the load
- * generator drives it with the JSON protocol of the module.
+ * generator drives it with the JSON protocol of the module, on any path, or
+ * with bare messages on /raw/CHANNEL.
  */
 
 
@@ -65,7 +66,8 @@ struct floor_conn_s {
     unsigned            open:1;         /* the handshake is done */
     unsigned            replied:1;      /* in the list of the round */
     unsigned            blocked:1;      /* waits for EPOLLOUT */
-    floor_channel_t    *channel;
+    floor_channel_t    *channel;        /* is subscribed to it */
+    floor_channel_t    *target;         /* publishes bare messages to it */
     size_t              index;          /* in the channel */
     floor_conn_t       *next_replied;
     u_char             *in;             /* the start of a frame */
@@ -259,6 +261,26 @@ floor_subscribe(floor_t *fl, floor_conn_t *c, const u_char *name, size_t len)
 
 
 static void
+floor_unsubscribe(floor_conn_t *c)
+{
+    floor_conn_t     *last;
+    floor_channel_t  *ch;
+
+    ch = c->channel;
+
+    if (ch == NULL) {
+        return;
+    }
+
+    last = ch->conns[--ch->nconns];
+    ch->conns[c->index] = last;
+    last->index = c->index;
+
+    c->channel = NULL;
+}
+
+
+static void
 floor_flush(floor_t *fl, floor_channel_t *ch)
 {
     int     n;
@@ -280,21 +302,24 @@ floor_flush(floor_t *fl, floor_channel_t *ch)
 }
 
 
-/* params is the text of the members channel and message */
+/* a frame of three parts */
 
 static void
-floor_publish(floor_t *fl, floor_channel_t *ch, const u_char *params,
-    size_t len)
+floor_publish(floor_t *fl, floor_channel_t *ch, const char *head,
+    const u_char *data, size_t len, const char *tail)
 {
     u_char  *p, *frame;
+    size_t   n, m;
 
-    frame = floor_alloc(NULL, BENCH_WS_HEADER + sizeof(FLOOR_HEAD) + len + 2);
+    n = strlen(head);
+    m = strlen(tail);
 
-    p = bench_ws_header(frame, BENCH_WS_TEXT, sizeof(FLOOR_HEAD) - 1 + len + 2);
-    p = (u_char *) mempcpy(p, FLOOR_HEAD, sizeof(FLOOR_HEAD) - 1);
-    p = (u_char *) mempcpy(p, params, len);
-    *p++ = '}';
-    *p++ = '}';
+    frame = floor_alloc(NULL, BENCH_WS_HEADER + n + len + m);
+
+    p = bench_ws_header(frame, BENCH_WS_TEXT, n + len + m);
+    p = (u_char *) mempcpy(p, head, n);
+    p = (u_char *) mempcpy(p, data, len);
+    p = (u_char *) mempcpy(p, tail, m);
 
     ch->frames[ch->nframes].iov_base = frame;
     ch->frames[ch->nframes++].iov_len = p - frame;
@@ -312,32 +337,39 @@ floor_publish(floor_t *fl, floor_channel_t *ch, const u_char *params,
 }
 
 
-/* the reply leaves at the end of the round, behind the deliveries */
+/* it leaves at the end of the round, behind the deliveries */
 
 static void
-floor_reply(floor_t *fl, floor_conn_t *c, const u_char *call, size_t len)
+floor_answer(floor_t *fl, floor_conn_t *c, unsigned opcode, const u_char *data,
+    size_t len)
 {
-    u_char  *p, text[256];
-    size_t   n;
+    u_char  header[BENCH_WS_HEADER];
 
-    if (len > 64) {
-        return;
-    }
-
-    n = sizeof(FLOOR_REPLY) - 1 + len + sizeof(",\"data\":null}}") - 1;
-
-    p = bench_ws_header(text, BENCH_WS_TEXT, n);
-    p = (u_char *) mempcpy(p, FLOOR_REPLY, sizeof(FLOOR_REPLY) - 1);
-    p = (u_char *) mempcpy(p, call, len);
-    p = (u_char *) mempcpy(p, ",\"data\":null}}", 14);
-
-    floor_keep(c, text, p - text);
+    floor_keep(c, header, bench_ws_header(header, opcode, len) - header);
+    floor_keep(c, data, len);
 
     if (!c->replied) {
         c->replied = 1;
         c->next_replied = fl->replied;
         fl->replied = c;
     }
+}
+
+
+static void
+floor_reply(floor_t *fl, floor_conn_t *c, const u_char *call, size_t len)
+{
+    u_char  *p, text[256];
+
+    if (len > 64) {
+        return;
+    }
+
+    p = (u_char *) mempcpy(text, FLOOR_REPLY, sizeof(FLOOR_REPLY) - 1);
+    p = (u_char *) mempcpy(p, call, len);
+    p = (u_char *) mempcpy(p, ",\"data\":null}}", 14);
+
+    floor_answer(fl, c, BENCH_WS_TEXT, text, p - text);
 }
 
 
@@ -377,8 +409,12 @@ floor_text(floor_t *fl, floor_conn_t *c, u_char *data, size_t len)
     }
 
     if (publish) {
-        floor_publish(fl, floor_channel(fl, name, end - name), params,
-                      call - params);
+        floor_publish(fl, floor_channel(fl, name, end - name), FLOOR_HEAD,
+                      params, call - params, "}}");
+
+    } else if (memmem(data, params - data, "\"unsubscribe\"", 13)) {
+        floor_unsubscribe(c);
+
     } else {
         floor_subscribe(fl, c, name, end - name);
     }
@@ -387,6 +423,29 @@ floor_text(floor_t *fl, floor_conn_t *c, u_char *data, size_t len)
 
     if (!publish || fl->ack) {
         floor_reply(fl, c, call, last - 2 - call);
+    }
+}
+
+
+/* GET /raw/CHANNEL subscribes, GET /raw/CHANNEL?publish will publish */
+
+static void
+floor_path(floor_t *fl, floor_conn_t *c, u_char *pos)
+{
+    size_t  n;
+
+    if (memcmp(pos, "GET /raw/", 9) != 0) {
+        return;
+    }
+
+    pos += 9;
+    n = strcspn((char *) pos, " ?");        /* the key has a blank before it */
+
+    if (pos[n] == '?') {
+        c->target = floor_channel(fl, pos, n);
+
+    } else {
+        floor_subscribe(fl, c, pos, n);
     }
 }
 
@@ -410,6 +469,8 @@ floor_handshake(floor_t *fl, floor_conn_t *c, u_char **pos, u_char *last)
     if (key == NULL) {
         return BENCH_ERROR;
     }
+
+    floor_path(fl, c, *pos);
 
     key += 19;
     *pos = end + 4;
@@ -435,8 +496,6 @@ static int
 floor_frames(floor_t *fl, floor_conn_t *c, u_char **pos, u_char *last)
 {
     int               rc;
-    u_char            header[BENCH_WS_HEADER];
-    struct iovec      iov[2];
     bench_ws_frame_t  f;
 
     for ( ;; ) {
@@ -446,21 +505,34 @@ floor_frames(floor_t *fl, floor_conn_t *c, u_char **pos, u_char *last)
             return rc;
         }
 
+        if (f.rsv1) {
+            return BENCH_ERROR;
+        }
+
         bench_ws_unmask(&f);
 
         switch (f.opcode) {
 
         case BENCH_WS_TEXT:
-            floor_text(fl, c, f.data, f.len);
+            if (c->target) {
+                floor_publish(fl, c->target, "", f.data, f.len, "");
+                floor_answer(fl, c, BENCH_WS_TEXT, (u_char *) "ok", 2);
+
+            } else {
+                floor_text(fl, c, f.data, f.len);
+            }
+
+            break;
+
+        /* the client ends the connection when it has the answer */
+
+        case BENCH_WS_CLOSE:
+            floor_unsubscribe(c);
+            floor_answer(fl, c, BENCH_WS_CLOSE, f.data, f.len);
             break;
 
         case BENCH_WS_PING:
-            iov[0].iov_base = header;
-            iov[0].iov_len = bench_ws_header(header, BENCH_WS_PONG, f.len)
-                             - header;
-            iov[1].iov_base = f.data;
-            iov[1].iov_len = f.len;
-            floor_write(fl, c, iov, 2);
+            floor_answer(fl, c, BENCH_WS_PONG, f.data, f.len);
             break;
 
         case BENCH_WS_PONG:
@@ -528,16 +600,9 @@ floor_readable(floor_t *fl, floor_conn_t *c)
 static void
 floor_close(floor_t *fl, floor_conn_t *c)
 {
-    floor_conn_t     *last, **cp;
-    floor_channel_t  *ch;
+    floor_conn_t  **cp;
 
-    ch = c->channel;
-
-    if (ch) {
-        last = ch->conns[--ch->nconns];
-        ch->conns[c->index] = last;
-        last->index = c->index;
-    }
+    floor_unsubscribe(c);
 
     for (cp = &fl->replied; *cp; cp = &(*cp)->next_replied) {
         if (*cp == c) {

@@ -2,9 +2,8 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * The load generator: options, the event loop, and what the reports of all
- * scenarios have in common.  One run, one JSON object on the standard
- * output.
+ * The load generator: options and the event loop.  One run, one JSON object
+ * on the standard output.
  */
 
 
@@ -35,6 +34,11 @@ typedef struct {
 } bench_option_t;
 
 
+/* the limit of a run that was told none: besides measuring, and connecting */
+#define BENCH_LIMIT            60
+#define BENCH_LIMIT_CONNECTS   1000
+
+
 #define bench_number(name, value, min, help)                                  \
     { #name, offsetof(bench_load_t, name), 0, value, min, help }
 
@@ -46,15 +50,18 @@ static const bench_scenario_t  bench_scenarios[] = {
     { "fanout", bench_scenario_fanout },
     { "idle", bench_scenario_idle },
     { "connect", bench_scenario_connect },
+    { "churn", bench_scenario_fanout },
     { NULL, NULL }
 };
 
 
 static const bench_option_t  bench_options[] = {
-    bench_text(scenario, "fanout, idle, connect"),
+    bench_text(scenario, "fanout, idle, connect, churn"),
     bench_text(host, "address of the server, an IPv4 one (127.0.0.1)"),
     bench_text(key, "of the backend"),
     bench_text(post_path, "path of POST publishers"),
+    bench_text(mark, "header of the handshake that tells the worker"),
+    bench_text(text, "plain, json: what a payload looks like (plain)"),
     bench_number(port, 0, 1, "port of the server"),
     bench_number(n, 1000, 0, "subscribers"),
     bench_number(channels, 1, 1, "channels that the subscribers share"),
@@ -63,14 +70,16 @@ static const bench_option_t  bench_options[] = {
     bench_number(ack, 1, 0, "0: publications are not answered"),
     bench_number(size, 128, BENCH_STAMP_LEN + 1, "bytes of a payload"),
     bench_number(window, 16, 1, "publications under way, of a publisher"),
-    bench_number(rate, 0, 0, "publications per second in all, no window"),
+    bench_number(rate, 0, 0, "publications per second in all, or requests"),
     bench_number(batch, 1, 1, "publications in a POST"),
+    bench_number(deflate, 0, 0, "1: offer permessage-deflate"),
+    bench_number(churn, 0, 0, "changes per second of half the subscribers"),
     bench_number(seconds, 3, 1, "to measure"),
     bench_number(warmup, 1, 0, "seconds before that"),
     bench_number(inflight, 128, 1, "handshakes at a time, of a process"),
     bench_number(processes, 1, 1, "that share the subscribers"),
     bench_number(settle, 200, 0, "milliseconds after the last handshake"),
-    bench_number(limit, 60, 1, "seconds of the whole run"),
+    bench_number(limit, 0, 0, "seconds of the whole run; 0: as it needs"),
     bench_number(pid, 0, 0, "the server's (master) process"),
     bench_number(cpu, UINT32_MAX, 0, "processor to run on"),
     { NULL, 0, 0, 0, 0, NULL }
@@ -122,7 +131,7 @@ int
 bench_load_turn(bench_load_t *load, uint64_t until)
 {
     int                  i, n;
-    uint64_t             next, rings;
+    uint64_t             due, next, rings;
     struct timespec      ts;
     struct epoll_event   events[BENCH_EVENTS];
 
@@ -130,6 +139,11 @@ bench_load_turn(bench_load_t *load, uint64_t until)
 
     if (next > until) {
         next = until;
+    }
+
+    if (load->churn) {
+        due = bench_churn_turn(load);
+        next = due < next ? due : next;
     }
 
     load->now = bench_load_now();
@@ -200,168 +214,6 @@ bench_load_subscribe(bench_load_t *load)
 }
 
 
-void
-bench_load_sample(bench_load_t *load, bench_proc_t *proc, bench_sample_t *s)
-{
-    uint32_t  i;
-
-    load->count->self = bench_proc_self(&load->count->user);
-
-    s->time = bench_load_now();
-    s->acks = load->acks;
-    s->completed = 0;
-
-    for (i = 0; i < load->publishers; i++) {
-        s->completed += __atomic_load_n(&load->shared->boards[i].completed,
-                                        __ATOMIC_ACQUIRE);
-    }
-
-    bench_process_total(load, &s->count);
-
-    s->known = load->pid && bench_proc_cpu(proc, &s->server) == BENCH_OK;
-}
-
-
-void
-bench_load_report(bench_load_t *load)
-{
-    (void) printf("{\"scenario\":\"%s\",\"dialect\":\"%s\",\"transport\":\"%s\""
-                  ",\"subscribers\":%u,\"channels\":%u,\"publishers\":%u"
-                  ",\"size\":%u,\"window\":%u,\"rate\":%u,\"batch\":%u"
-                  ",\"processes\":%u",
-                  load->scenario, load->dialect->name,
-                  load->post ? "post" : "websocket",
-                  load->n, load->channels, load->publishers,
-                  load->size, load->rate ? 0 : load->window, load->rate,
-                  load->batch, load->processes);
-}
-
-
-void
-bench_load_report_latency(const char *name, const bench_hist_t *h)
-{
-    if (bench_hist_count(h) == 0) {
-        (void) printf(",\"%s\":null", name);
-        return;
-    }
-
-    (void) printf(",\"%s\":{\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f"
-                  ",\"max\":%.1f}", name,
-                  bench_hist_quantile(h, 0.5) / 1e3,
-                  bench_hist_quantile(h, 0.99) / 1e3,
-                  bench_hist_quantile(h, 0.999) / 1e3, h->max / 1e3);
-}
-
-
-/* microseconds of CPU for each of n, or null */
-
-static void
-bench_load_report_cost(const char *name, int known, uint64_t cpu, uint64_t n)
-{
-    if (known && n) {
-        (void) printf(",\"%s\":%.4f", name, (double) cpu / 1e3 / n);
-    } else {
-        (void) printf(",\"%s\":null", name);
-    }
-}
-
-
-void
-bench_load_report_rates(bench_load_t *load, bench_sample_t *from,
-    bench_sample_t *to)
-{
-    int            known;
-    double         seconds;
-    uint64_t       server, deliveries, publishes;
-    bench_hist_t  *latency;
-
-    known = from->known && to->known;
-    seconds = (double) (to->time - from->time) / BENCH_SECOND;
-    server = known ? to->server - from->server : 0;
-    deliveries = to->count.deliveries - from->count.deliveries;
-    publishes = to->completed - from->completed;
-
-    (void) printf(",\"seconds\":%.3f,\"deliveries\":%llu,\"publishes\":%llu"
-                  ",\"acks\":%llu,\"deliveries_per_s\":%.0f"
-                  ",\"publishes_per_s\":%.1f,\"bytes_per_s\":%.0f",
-                  seconds, (unsigned long long) deliveries,
-                  (unsigned long long) publishes,
-                  (unsigned long long) (to->acks - from->acks),
-                  deliveries / seconds, publishes / seconds,
-                  (to->count.bytes - from->count.bytes) / seconds);
-
-    bench_load_report_cost("server_us_per_delivery", known, server,
-                           deliveries);
-    bench_load_report_cost("server_us_per_publish", known, server, publishes);
-    bench_load_report_cost("client_us_per_delivery", 1,
-                           to->count.self - from->count.self, deliveries);
-    bench_load_report_cost("client_user_us_per_delivery", 1,
-                           to->count.user - from->count.user, deliveries);
-
-    latency = bench_load_alloc(sizeof(*latency));
-    bench_process_latency(load, latency);
-
-    bench_load_report_busy(from, to);
-    bench_load_report_latency("latency_us", latency);
-    bench_load_report_latency("ack_us", &load->measured_ack);
-}
-
-
-void
-bench_load_report_busy(bench_sample_t *from, bench_sample_t *to)
-{
-    double  wall;
-
-    wall = to->time - from->time;
-
-    if (from->known && to->known) {
-        (void) printf(",\"server_busy\":%.4f",
-                      (to->server - from->server) / wall);
-    } else {
-        (void) printf(",\"server_busy\":null");
-    }
-
-    (void) printf(",\"client_busy\":%.4f",
-                  (to->count.self - from->count.self) / wall);
-}
-
-
-int
-bench_load_report_faults(bench_load_t *load, const char *failure)
-{
-    bench_count_t  t;
-
-    bench_process_total(load, &t);
-
-    if (failure == NULL
-        && (t.lost || t.disorder || t.duplicated || t.reordered
-            || t.foreign || t.errors || t.closed || t.failed))
-    {
-        failure = "faults";
-    }
-
-    (void) printf(",\"lost\":%llu,\"duplicated\":%llu,\"reordered\":%llu"
-                  ",\"other_order\":%llu,\"foreign\":%llu,\"errors\":%llu"
-                  ",\"closed\":%llu,\"failure\":",
-                  (unsigned long long) t.lost,
-                  (unsigned long long) t.duplicated,
-                  (unsigned long long) t.reordered,
-                  (unsigned long long) t.disorder,
-                  (unsigned long long) t.foreign,
-                  (unsigned long long) t.errors,
-                  (unsigned long long) t.closed);
-
-    if (failure) {
-        (void) printf("\"%s\"}\n", failure);
-        return 1;
-    }
-
-    (void) printf("null}\n");
-
-    return 0;
-}
-
-
 static void
 bench_load_usage(void)
 {
@@ -369,7 +221,7 @@ bench_load_usage(void)
 
     (void) fprintf(stderr, "usage: load scenario=NAME port=PORT [NAME=VALUE"
                    " ...]\n\n  %-10s %s\n", "dialect",
-                   "snorky, nchan, http (snorky)");
+                   "snorky, nchan, raw, http (snorky)");
 
     for (opt = bench_options; opt->name; opt++) {
         (void) fprintf(stderr, "  %-10s %s", opt->name, opt->help);
@@ -442,8 +294,8 @@ bench_load_conflict(bench_load_t *load)
         return "no port";
     }
 
-    if (load->window > BENCH_RING / 2) {
-        return "the window is too large";
+    if (load->window > BENCH_RING / 2 || load->batch > BENCH_RING / 2) {
+        return "the window or the batch is too large";
     }
 
     if (load->n == 0 && load->ack == 0) {
@@ -458,18 +310,42 @@ bench_load_conflict(bench_load_t *load)
         return "1 to 1000000 channels: their names have six digits";
     }
 
-    if (load->processes > 1 && strcmp(load->scenario, "connect") == 0) {
-        return "handshakes are made by one process";
+    return NULL;
+}
+
+
+static const char *
+bench_load_conflict_dialect(bench_load_t *load)
+{
+    if (strcmp(load->scenario, "connect") == 0) {
+        return load->processes > 1 ? "handshakes are made by one process"
+                                   : NULL;
+    }
+
+    if (load->post ? load->post_path == NULL
+                   : load->dialect->publish_path == NULL)
+    {
+        return "nothing is published this way in this dialect";
+    }
+
+    if (load->n && !load->dialect->upgrade) {
+        return "there are no subscribers in this dialect, n=0";
     }
 
     if (load->batch > 1 && !(load->post && load->dialect->batch)) {
         return "no batches over this transport";
     }
 
-    if (load->channels > 1 && !load->post && !load->dialect->subscribe
-        && strcmp(load->scenario, "connect") != 0)
-    {
+    if (load->channels > 1 && !load->post && !load->dialect->subscribe) {
         return "a WebSocket publishes to one channel in this dialect";
+    }
+
+    if ((load->churn == 0) != (strcmp(load->scenario, "churn") != 0)) {
+        return "scenario=churn needs churn=, and no other has it";
+    }
+
+    if (load->churn && load->ack == 0) {
+        return "only answers tell what a subscriber must have";
     }
 
     return NULL;
@@ -492,6 +368,7 @@ bench_load_parse(bench_load_t *load, int argc, char **argv)
     load->host = "127.0.0.1";
     load->key = "bench";
     load->scenario = "fanout";
+    load->text = "plain";
     load->dialect = bench_dialect_find("snorky");
 
     for (i = 1; i < argc; i++) {
@@ -507,9 +384,24 @@ bench_load_parse(bench_load_t *load, int argc, char **argv)
 
     conflict = bench_load_conflict(load);
 
+    if (conflict == NULL) {
+        conflict = bench_load_conflict_dialect(load);
+    }
+
     if (conflict) {
         (void) fprintf(stderr, "load: %s\n", conflict);
         return BENCH_ERROR;
+    }
+
+    /* a batch is one request */
+
+    if (load->post && load->window < load->batch) {
+        load->window = load->batch;
+    }
+
+    if (load->limit == 0) {
+        load->limit = BENCH_LIMIT + load->n / BENCH_LIMIT_CONNECTS
+                      + load->warmup + load->seconds;
     }
 
     return BENCH_OK;
@@ -564,12 +456,22 @@ bench_load_init(bench_load_t *load)
 
     load->buffer = bench_load_alloc(2 * BENCH_READ);
     load->latency = &load->discarded;
+    load->latency_other = &load->discarded;
     load->latency_ack = &load->discarded;
     load->share = load->n;
+
+    if (bench_payload_create(load) != BENCH_OK) {
+        return BENCH_ERROR;
+    }
+
+    if (load->deflate) {
+        bench_inflate_create(load);
+    }
 
     load->ring = BENCH_RING;
 
     while (load->rate == 0 && load->ring / 4 >= load->window
+           && load->ring / 4 >= load->batch
            && load->ring > 1024)
     {
         load->ring /= 2;

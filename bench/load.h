@@ -5,10 +5,14 @@
  * One run of the load generator: its options, its connections, what it has
  * counted.  Everything of a run hangs on bench_load_t.
  *
- *     load.c        options, the event loop, the report
+ *     load.c        options and the event loop
+ *     report.c      what the reports of all scenarios have in common
  *     conn.c        a connection: source address, handshake, output
+ *     inflate.c     compressed frames
  *     subscriber.c  a connection that receives, and tells what it missed
+ *     churn.c       subscribers that leave and come back
  *     publisher.c   a connection that publishes, over WebSocket or POST
+ *     payload.c     what is published
  *     process.c     several processes that share the subscribers
  *     scenario_*.c  what a run does, from its start to its report
  */
@@ -35,14 +39,22 @@
 #define BENCH_CHANNEL_LEN     16
 #define BENCH_RING            65536
 
-/* connections from one loopback address, below the range of local ports */
-#define BENCH_PER_ADDRESS     20000
+/* the server's workers are numbered below it */
+#define BENCH_WORKERS         256
+
+/*
+ * Connections from one loopback address.  Of its 28,000 ports the kernel looks
+ * at one half before it tries the other: from 14,000 on each connect() would
+ * walk through all of the first.
+ */
+#define BENCH_PER_ADDRESS     10000
 
 
 typedef struct bench_load_s        bench_load_t;
 typedef struct bench_conn_s        bench_conn_t;
 typedef struct bench_subscriber_s  bench_subscriber_t;
 typedef struct bench_publisher_s   bench_publisher_t;
+typedef struct bench_inflate_s     bench_inflate_t;
 
 
 typedef enum {
@@ -80,6 +92,8 @@ struct bench_conn_s {
     unsigned                   upgrade:1;
     unsigned                   raw:1;       /* without any handshake */
     unsigned                   blocked:1;   /* waits for EPOLLOUT */
+    unsigned                   deflate:1;   /* the server may compress */
+    unsigned                   worker:16;   /* of the server; with mark= */
 
     u_char                    *in;          /* the start of a frame */
     uint32_t                   in_len;
@@ -99,14 +113,27 @@ typedef struct {
 } bench_hole_t;
 
 
+/* what has come to a subscriber of one publisher */
+
+typedef struct {
+    uint64_t                   next;        /* expected */
+    uint64_t                   must;        /* before it, nothing has to */
+    uint64_t                   end;         /* nor from here on; leaving */
+    bench_hole_t              *holes;
+    uint32_t                   nholes;
+} bench_tally_t;
+
+
 struct bench_subscriber_s {
     bench_conn_t               conn;
     unsigned                   ready:1;     /* subscribed */
+    unsigned                   mover:1;     /* it may leave and come back */
+    unsigned                   changing:1;  /* and is about to */
+    unsigned                   leaving:1;   /* has asked to unsubscribe */
+    unsigned                   closing:1;   /* has sent a close frame */
     uint64_t                   opened;      /* when the connect began */
     uint64_t                   order;       /* digest of what came, in order */
-    uint64_t                  *next;        /* expected, by publisher */
-    bench_hole_t             **holes;       /* by publisher, or NULL */
-    uint32_t                  *sizes;
+    bench_tally_t             *tallies;     /* by publisher */
 };
 
 
@@ -114,8 +141,10 @@ struct bench_subscriber_s {
 
 typedef struct {
     uint64_t                   sent;        /* set by the first process */
+    uint64_t                   acked;       /* as well */
     uint64_t                   completed;
     uint32_t                  *missing;     /* deliveries; a ring */
+    uint32_t                   worker;      /* of the server; with mark= */
 } bench_board_t;
 
 
@@ -123,7 +152,6 @@ struct bench_publisher_s {
     bench_conn_t               conn;
     unsigned                   waiting:1;   /* a POST is not answered yet */
     uint32_t                   id;
-    uint64_t                   acked;
     uint64_t                   oldest;      /* all before it are complete */
     uint64_t                   due;         /* fixed rate: the next one */
     uint64_t                  *times;       /* a ring, as board->missing */
@@ -136,6 +164,11 @@ struct bench_publisher_s {
 typedef struct {
     uint64_t                   deliveries;
     uint64_t                   bytes;       /* received by subscribers */
+    uint64_t                   compressed;  /* frames */
+    uint64_t                   inflated;    /* bytes that they grew by */
+    uint64_t                   pings;
+    uint64_t                   changes;     /* of subscribers, completed */
+    uint64_t                   changing;    /* under way */
     uint64_t                   duplicated;
     uint64_t                   reordered;
     uint64_t                   foreign;     /* text of nobody's making */
@@ -156,9 +189,12 @@ typedef struct {
 typedef struct {
     uint32_t                   measuring;
     uint32_t                   stop;
+    uint32_t                   churning;
+    uint32_t                  *workers;     /* subscribers by worker */
     uint64_t                  *orders;      /* a digest by channel, or 0 */
     bench_count_t             *counts;      /* by process */
     bench_hist_t              *latencies;   /* by process */
+    bench_hist_t              *others;      /* on other workers; with mark= */
     bench_board_t             *boards;      /* by publisher */
 } bench_shared_t;
 
@@ -170,6 +206,8 @@ struct bench_load_s {
     const char                *host;
     const char                *key;         /* of the backend */
     const char                *post_path;
+    const char                *mark;        /* header with the worker */
+    const char                *text;        /* plain or json */
     const bench_dialect_t     *dialect;
     uint32_t                   port;
     uint32_t                   n;           /* subscribers */
@@ -177,9 +215,11 @@ struct bench_load_s {
     uint32_t                   publishers;
     uint32_t                   post;        /* they use POST */
     uint32_t                   ack;         /* publications are answered */
+    uint32_t                   deflate;     /* it is offered */
     uint32_t                   size;        /* of a payload */
     uint32_t                   window;
     uint32_t                   rate;        /* of all publishers, per second */
+    uint32_t                   churn;       /* changes per second */
     uint32_t                   batch;       /* publications in a POST */
     uint32_t                   seconds;
     uint32_t                   warmup;
@@ -195,8 +235,12 @@ struct bench_load_s {
     uint64_t                   now;
     uint64_t                   deadline;
     u_char                    *buffer;
-    u_char                    *text;        /* a publication being built */
+    u_char                    *body;        /* publications being built */
     u_char                    *payload;
+    uint32_t                   head;        /* the stamp's place in it */
+    u_char                     tail;        /* its last byte */
+    unsigned                   json:1;      /* it is an object */
+    bench_inflate_t           *inflate;
     struct sockaddr_in         server;
 
     /* this process's share: subscribers [first, first + share) */
@@ -209,6 +253,7 @@ struct bench_load_s {
     bench_shared_t            *shared;
     int                        bell;        /* to the first process */
     unsigned                   ring_bell:1;
+    unsigned                   told:1;      /* why a connection failed */
 
     bench_publisher_t         *publisher;   /* in the first process */
     uint32_t                   ring;        /* a power of two */
@@ -218,10 +263,17 @@ struct bench_load_s {
     size_t                     offset;      /* where the last stamp was */
     unsigned                   publishing:1;
 
+    uint32_t                   mover;       /* the next one to change */
+    uint32_t                   change;      /* how */
+    uint64_t                   change_due;
+    uint64_t                   change_interval;
+
     uint64_t                   publications;
+    uint64_t                   requests;    /* POST, answered */
     uint64_t                   acks;
 
     bench_hist_t              *latency;     /* what is recorded now */
+    bench_hist_t              *latency_other;
     bench_hist_t              *latency_ack;
     bench_hist_t               discarded;
     bench_hist_t               measured_ack;
@@ -234,6 +286,7 @@ typedef struct {
     uint64_t                   time;
     bench_count_t              count;       /* of all processes */
     uint64_t                   completed;
+    uint64_t                   requests;
     uint64_t                   acks;
     uint64_t                   server;      /* CPU time, nanoseconds */
     unsigned                   known:1;     /* server is */
@@ -259,24 +312,30 @@ int bench_load_subscribe(bench_load_t *load);
 /* the name of a channel, into BENCH_CHANNEL_LEN bytes */
 void bench_load_channel(bench_load_t *load, uint32_t channel, char *name);
 
-void bench_load_sample(bench_load_t *load, bench_proc_t *proc,
+
+/* report.c */
+
+void bench_report_sample(bench_load_t *load, bench_proc_t *proc,
     bench_sample_t *s);
 
 /* the members that all reports have in common, with a brace before */
-void bench_load_report(bench_load_t *load);
+void bench_report_begin(bench_load_t *load);
 
 /* the members that tell the rates between two samples */
-void bench_load_report_rates(bench_load_t *load, bench_sample_t *from,
+void bench_report_rates(bench_load_t *load, bench_sample_t *from,
     bench_sample_t *to);
 
+/* the members of mark=: the workers, and latencies with and without a hop */
+void bench_report_workers(bench_load_t *load);
+
 /* the members that tell who was busy between them */
-void bench_load_report_busy(bench_sample_t *from, bench_sample_t *to);
+void bench_report_busy(bench_sample_t *from, bench_sample_t *to);
 
 /* a member with quantiles in microseconds */
-void bench_load_report_latency(const char *name, const bench_hist_t *h);
+void bench_report_latency(const char *name, const bench_hist_t *h);
 
 /* the members that tell what went wrong, and a brace; the exit status */
-int bench_load_report_faults(bench_load_t *load, const char *failure);
+int bench_report_faults(bench_load_t *load, const char *failure);
 
 
 /* conn.c */
@@ -285,14 +344,65 @@ int bench_conn_open(bench_load_t *load, bench_conn_t *c);
 void bench_conn_close(bench_load_t *load, bench_conn_t *c);
 void bench_conn_event(bench_load_t *load, bench_conn_t *c, uint32_t events);
 
+/* the reason why a connection has ended, on stderr, once in a process */
+void bench_conn_tell(bench_load_t *load, bench_conn_t *c, const char *what,
+    int err);
+
+/* the worker that the header [pos, end) tells, or BENCH_WORKERS */
+uint32_t bench_conn_worker(bench_load_t *load, u_char *pos, u_char *end);
+
 /* appends to the output; bench_conn_flush() sends it */
 void bench_conn_put(bench_conn_t *c, const u_char *data, size_t len);
+void bench_conn_put_close(bench_conn_t *c, unsigned code);
 void bench_conn_put_text(bench_conn_t *c, const u_char *data, size_t len);
 void bench_conn_flush(bench_load_t *load, bench_conn_t *c);
+
+/* an idle connection has no buffers */
+void bench_conn_trim(bench_conn_t *c);
 
 /* a frame that is no text; BENCH_ERROR: the connection is to be closed */
 int bench_conn_control(bench_load_t *load, bench_conn_t *c,
     bench_ws_frame_t *f);
+
+
+/* inflate.c */
+
+void bench_inflate_create(bench_load_t *load);
+
+/*
+ * Puts the text of a compressed frame in the place of its data; it stays until
+ * the next call.  BENCH_ERROR: it is not what permessage-deflate makes.
+ */
+int bench_inflate_frame(bench_load_t *load, bench_ws_frame_t *f);
+
+
+/* a frame, inflated if that was agreed on; as bench_ws_parse() */
+
+static inline int
+bench_inflate_parse(bench_load_t *load, bench_conn_t *c, u_char **pos,
+    u_char *last, bench_ws_frame_t *f)
+{
+    int  rc;
+
+    rc = bench_ws_parse(pos, last, f);
+
+    if (rc == BENCH_OK && f->rsv1) {
+
+        if (!c->deflate || f->opcode != BENCH_WS_TEXT || !f->fin) {
+            return BENCH_ERROR;
+        }
+
+        return bench_inflate_frame(load, f);
+    }
+
+    return rc;
+}
+
+
+/* payload.c */
+
+/* load->payload of load->size bytes, in which only the stamp will change */
+int bench_payload_create(bench_load_t *load);
 
 
 /* process.c */
@@ -311,7 +421,10 @@ int bench_process_ready(bench_load_t *load);
 
 /* the sum over all processes */
 void bench_process_total(bench_load_t *load, bench_count_t *total);
-void bench_process_latency(bench_load_t *load, bench_hist_t *total);
+
+/* adds the hists of all processes to total */
+void bench_process_latency(bench_load_t *load, bench_hist_t *hists,
+    bench_hist_t *total);
 
 /* latencies are recorded from now on, or not any more */
 void bench_process_record(bench_load_t *load, uint32_t measuring);
@@ -325,11 +438,43 @@ void bench_process_finish(bench_load_t *load);
 /* this process's share */
 int bench_subscriber_create(bench_load_t *load);
 
+/* whether a subscriber may leave and come back: half of each channel's */
+int bench_subscriber_mover(bench_load_t *load, uint32_t index);
+
+/*
+ * It is about to leave: from now on nothing has to come.  With answered set,
+ * all that is answered already has to come still, otherwise only what
+ * precedes something that has come.
+ */
+void bench_subscriber_leave(bench_load_t *load, bench_subscriber_t *sub,
+    int answered);
+
+/* it has left: counts what it has missed */
+void bench_subscriber_left(bench_load_t *load, bench_subscriber_t *sub);
+
+/* sends what subscribes, if it is a text that does */
+void bench_subscriber_ask(bench_load_t *load, bench_subscriber_t *sub);
+
 /* how many of the publications that were sent never came */
 uint64_t bench_subscriber_lost(bench_load_t *load);
 
 /* subscribers that have seen another order than others of their channel */
 uint64_t bench_subscriber_disorder(bench_load_t *load);
+
+
+/* churn.c */
+
+/* begins the changes that are due; returns when to call again */
+uint64_t bench_churn_turn(bench_load_t *load);
+
+/* a mover has heard that it is not subscribed any more */
+void bench_churn_unsubscribed(bench_load_t *load, bench_subscriber_t *sub);
+
+/* its connection has ended as it was asked to */
+void bench_churn_closed(bench_load_t *load, bench_subscriber_t *sub);
+
+/* it is subscribed again */
+void bench_churn_done(bench_load_t *load, bench_subscriber_t *sub);
 
 
 /* publisher.c */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 
@@ -80,38 +81,27 @@ bench_proc_find(bench_proc_t *proc, pid_t master)
 }
 
 
+/* the clocks are exact, where the fields of /proc count ticks */
+
 int
 bench_proc_cpu(const bench_proc_t *proc, uint64_t *cpu)
 {
-    int            i;
-    char          *p, name[64], buf[1024];
-    unsigned long  utime, stime, ticks;
+    int              i;
+    clockid_t        clock;
+    struct timespec  ts;
 
-    ticks = 0;
+    *cpu = 0;
 
     for (i = 0; i < proc->n; i++) {
-        (void) snprintf(name, sizeof(name), "/proc/%d/stat",
-                        (int) proc->pids[i]);
 
-        if (bench_proc_read(name, buf, sizeof(buf)) != BENCH_OK) {
-            return BENCH_ERROR;
-        }
-
-        /* the name of the program, in parentheses, may hold anything */
-
-        p = strrchr(buf, ')');
-
-        if (p == NULL
-            || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u"
-                      " %lu %lu", &utime, &stime) != 2)
+        if (clock_getcpuclockid(proc->pids[i], &clock) != 0
+            || clock_gettime(clock, &ts) == -1)
         {
             return BENCH_ERROR;
         }
 
-        ticks += utime + stime;
+        *cpu += (uint64_t) ts.tv_sec * 1000000000 + ts.tv_nsec;
     }
-
-    *cpu = (uint64_t) ticks * (1000000000 / sysconf(_SC_CLK_TCK));
 
     return BENCH_OK;
 }

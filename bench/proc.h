@@ -35,7 +35,7 @@ typedef struct {
 int bench_proc_find(bench_proc_t *proc, pid_t master);
 
 /*
- * utime + stime of them all, in nanoseconds.  BENCH_ERROR when one is gone:
+ * CPU time of them all, in nanoseconds.  BENCH_ERROR when one is gone:
  * then no difference of two readings means anything.
  */
 int bench_proc_cpu(const bench_proc_t *proc, uint64_t *cpu);

@@ -21,6 +21,7 @@
 
 
 #define BENCH_PROCESS_STEP   (BENCH_SECOND / 20)
+#define BENCH_PROCESS_LATE   (5 * BENCH_SECOND)
 
 
 static void *
@@ -52,6 +53,8 @@ bench_process_share(bench_load_t *load)
     sh->counts = bench_process_map(load->processes * sizeof(*sh->counts));
     sh->latencies = bench_process_map(load->processes
                                       * sizeof(*sh->latencies));
+    sh->others = bench_process_map(load->processes * sizeof(*sh->others));
+    sh->workers = bench_process_map(BENCH_WORKERS * sizeof(*sh->workers));
     sh->boards = bench_process_map(load->publishers * sizeof(*sh->boards));
 
     for (i = 0; i < load->publishers; i++) {
@@ -105,11 +108,45 @@ bench_process_init(bench_load_t *load, uint32_t process)
 }
 
 
+/*
+ * Publishers have not waited for those who come and go: what they still miss
+ * may be on its way.
+ */
+
 static void
 bench_process_tally(bench_load_t *load)
 {
-    load->count->lost = bench_subscriber_lost(load);
+    uint64_t  until;
+
+    until = load->now + BENCH_PROCESS_LATE;
+
+    while (load->churn
+           && load->now < until
+           && (load->count->changing || bench_subscriber_lost(load)))
+    {
+        if (bench_load_turn(load, load->now + BENCH_PROCESS_STEP)
+            != BENCH_OK)
+        {
+            break;
+        }
+    }
+
+    load->count->lost += bench_subscriber_lost(load);
     load->count->disorder = bench_subscriber_disorder(load);
+}
+
+
+static void
+bench_process_choose(bench_load_t *load, uint32_t measuring)
+{
+    bench_shared_t  *sh;
+
+    sh = load->shared;
+
+    load->latency = measuring ? &sh->latencies[load->process]
+                              : &load->discarded;
+    load->latency_other = measuring ? &sh->others[load->process]
+                                    : &load->discarded;
 }
 
 
@@ -128,8 +165,7 @@ bench_process_run(bench_load_t *load)
         measuring = __atomic_load_n(&load->shared->measuring,
                                     __ATOMIC_ACQUIRE);
 
-        load->latency = measuring ? &load->shared->latencies[load->process]
-                                  : &load->discarded;
+        bench_process_choose(load, measuring);
 
         if (bench_load_turn(load, load->now + BENCH_PROCESS_STEP)
             != BENCH_OK)
@@ -222,6 +258,11 @@ bench_process_total(bench_load_t *load, bench_count_t *total)
 
         total->deliveries += c->deliveries;
         total->bytes += c->bytes;
+        total->compressed += c->compressed;
+        total->inflated += c->inflated;
+        total->pings += c->pings;
+        total->changes += c->changes;
+        total->changing += c->changing;
         total->duplicated += c->duplicated;
         total->reordered += c->reordered;
         total->foreign += c->foreign;
@@ -239,14 +280,13 @@ bench_process_total(bench_load_t *load, bench_count_t *total)
 
 
 void
-bench_process_latency(bench_load_t *load, bench_hist_t *total)
+bench_process_latency(bench_load_t *load, bench_hist_t *hists,
+    bench_hist_t *total)
 {
     uint32_t  i;
 
-    memset(total, 0, sizeof(*total));
-
     for (i = 0; i < load->processes; i++) {
-        bench_hist_merge(total, &load->shared->latencies[i]);
+        bench_hist_merge(total, &hists[i]);
     }
 }
 
@@ -256,7 +296,8 @@ bench_process_record(bench_load_t *load, uint32_t measuring)
 {
     __atomic_store_n(&load->shared->measuring, measuring, __ATOMIC_RELEASE);
 
-    load->latency = measuring ? load->shared->latencies : &load->discarded;
+    bench_process_choose(load, measuring);
+
     load->latency_ack = measuring ? &load->measured_ack : &load->discarded;
 }
 

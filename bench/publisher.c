@@ -5,8 +5,9 @@
  * The publishers.  Each goes round the channels, and has at most a window of
  * publications that have not reached all their subscribers, or publishes at
  * a fixed rate.  Over WebSocket what may be sent leaves in one write; over
- * HTTP one request is under way at a time.  Owns the array of publishers;
- * the event loop calls bench_publisher_turn() before each wait.
+ * HTTP one request is under way at a time.  The window does not wait for
+ * subscribers that come and go.  Owns the array of publishers; the event loop
+ * calls bench_publisher_turn() before each wait.
  */
 
 
@@ -18,13 +19,27 @@
 static uint32_t
 bench_publisher_receivers(bench_load_t *load, uint32_t channel)
 {
-    return load->n / load->channels + (channel < load->n % load->channels);
+    uint32_t  n;
+
+    n = load->n / load->channels + (channel < load->n % load->channels);
+
+    /* bench_subscriber_mover() takes every second one */
+
+    return load->churn ? (n + !(channel & 1)) / 2 : n;
 }
 
 
 static int
 bench_publisher_opened(bench_load_t *load, bench_conn_t *c)
 {
+    bench_publisher_t  *pub;
+
+    pub = (bench_publisher_t *) c;
+
+    if (load->mark && !load->post) {
+        pub->board->worker = c->worker;
+    }
+
     return BENCH_OK;
 }
 
@@ -43,7 +58,9 @@ bench_publisher_acked(bench_load_t *load, bench_publisher_t *pub)
 {
     uint64_t  time, publication;
 
-    publication = pub->acked++;
+    publication = pub->board->acked;
+    __atomic_store_n(&pub->board->acked, publication + 1, __ATOMIC_RELEASE);
+
     time = pub->times[publication & load->ring_mask];
 
     load->acks++;
@@ -61,11 +78,11 @@ bench_publisher_reply(bench_load_t *load, bench_publisher_t *pub,
 {
     uint64_t  call;
 
-    call = pub->acked;
+    call = pub->board->acked;
 
-    if (pub->acked == pub->board->sent
+    if (pub->board->acked == pub->board->sent
         || load->dialect->reply(f->data, f->len, &call) != BENCH_OK
-        || call != pub->acked)
+        || call != pub->board->acked)
     {
         load->count->errors++;
         return;
@@ -83,7 +100,7 @@ bench_publisher_read(bench_load_t *load, bench_conn_t *c, u_char *pos,
     bench_ws_frame_t   f;
 
     for ( ;; ) {
-        rc = bench_ws_parse(&pos, last, &f);
+        rc = bench_inflate_parse(load, c, &pos, last, &f);
 
         if (rc == BENCH_AGAIN) {
             return pos;
@@ -158,15 +175,21 @@ bench_publisher_read_post(bench_load_t *load, bench_conn_t *c, u_char *pos,
         return pos;
     }
 
-    n = pub->board->sent - pub->acked;
+    n = pub->board->sent - pub->board->acked;
 
     if (!pub->waiting
         || memcmp(pos, "HTTP/1.1 20", 11) != 0
-        || (load->dialect->batch
-            ? load->dialect->confirmed(body, len) != n : n != 1))
+        || (load->dialect->confirmed
+            && load->dialect->confirmed(body, len) != n))
     {
         load->count->errors++;
     }
+
+    if (load->mark) {
+        pub->board->worker = bench_conn_worker(load, pos, body);
+    }
+
+    load->requests++;
 
     for ( /* void */ ; n; n--) {
         bench_publisher_acked(load, pub);
@@ -198,6 +221,7 @@ bench_publisher_init(bench_load_t *load, bench_publisher_t *pub, uint32_t id)
     pub->id = id;
 
     pub->board = &load->shared->boards[id];
+    pub->board->worker = BENCH_WORKERS;
     pub->times = bench_load_alloc(load->ring * sizeof(*pub->times));
 
     pub->conn.fd = -1;
@@ -218,12 +242,8 @@ bench_publisher_create(bench_load_t *load)
         load->interval = BENCH_SECOND * load->publishers / load->rate;
     }
 
-    load->text = bench_load_alloc((size_t) load->batch
+    load->body = bench_load_alloc((size_t) load->batch
                                   * (BENCH_DIALECT_ROOM + load->size));
-    load->payload = bench_load_alloc(load->size);
-
-    memset(load->payload, '.', load->size);
-    load->payload[load->size - 1] = 'z';
 
     load->publisher = bench_load_alloc(load->publishers
                                        * sizeof(*load->publisher));
@@ -270,7 +290,7 @@ bench_publisher_outstanding(bench_load_t *load)
              - __atomic_load_n(&pub->board->completed, __ATOMIC_ACQUIRE);
 
         if (load->ack) {
-            n += pub->board->sent - pub->acked;
+            n += pub->board->sent - pub->board->acked;
         }
     }
 
@@ -302,7 +322,7 @@ bench_publisher_may(bench_load_t *load, bench_publisher_t *pub)
     }
 
     return sent - pub->oldest < load->ring
-           && (!load->ack || sent - pub->acked < load->ring);
+           && (!load->ack || sent - pub->board->acked < load->ring);
 }
 
 
@@ -315,6 +335,7 @@ bench_publisher_build(bench_load_t *load, bench_publisher_t *pub, u_char *p,
     char            name[BENCH_CHANNEL_LEN];
     uint32_t        channel, receivers;
     uint64_t        publication;
+    unsigned        flags;
     bench_stamp_t   s;
 
     publication = pub->board->sent;
@@ -324,7 +345,7 @@ bench_publisher_build(bench_load_t *load, bench_publisher_t *pub, u_char *p,
     s.key = (uint64_t) pub->id << BENCH_STAMP_SEQ_BITS
             | publication / load->channels;
     s.time = time;
-    bench_stamp_write(load->payload, &s);
+    bench_stamp_write(load->payload + load->head, &s);
 
     /* what nobody receives is complete when it is answered */
 
@@ -337,12 +358,15 @@ bench_publisher_build(bench_load_t *load, bench_publisher_t *pub, u_char *p,
 
     bench_load_channel(load, channel, name);
 
-    return load->dialect->publish(p, name, load->post, publication,
+    flags = load->post ? BENCH_DIALECT_POST : 0;
+    flags |= load->json ? BENCH_DIALECT_JSON : 0;
+
+    return load->dialect->publish(p, name, flags, publication,
                                   load->payload, load->size);
 }
 
 
-/* how many may be sent now; for a fixed rate the due time goes on by them */
+/* how many publications, of POST with a fixed rate requests, are due */
 
 static uint32_t
 bench_publisher_quota(bench_load_t *load, bench_publisher_t *pub)
@@ -397,10 +421,10 @@ bench_publisher_send(bench_load_t *load, bench_publisher_t *pub)
     n = bench_publisher_quota(load, pub);
 
     for ( /* void */ ; n && bench_publisher_may(load, pub); n--) {
-        p = bench_publisher_build(load, pub, load->text,
+        p = bench_publisher_build(load, pub, load->body,
                                   bench_publisher_time(load, pub));
 
-        bench_conn_put_text(&pub->conn, load->text, p - load->text);
+        bench_conn_put_text(&pub->conn, load->body, p - load->body);
     }
 
     if (pub->conn.out_len && !pub->conn.blocked) {
@@ -416,22 +440,25 @@ bench_publisher_post(bench_load_t *load, bench_publisher_t *pub)
     char       path[128], name[BENCH_CHANNEL_LEN], header[512];
     u_char    *p;
     uint32_t   i, n;
+    uint64_t   time;
 
     if (pub->waiting) {
         return;
     }
 
     n = bench_publisher_quota(load, pub);
-    n = n < load->batch ? n : load->batch;
 
     if (n == 0 || !bench_publisher_may(load, pub)) {
         return;
     }
 
+    n = (load->rate || n > load->batch) ? load->batch : n;
+    time = bench_publisher_time(load, pub);
+
     bench_load_channel(load, pub->board->sent % load->channels, name);
     (void) snprintf(path, sizeof(path), load->post_path, name);
 
-    p = load->text;
+    p = load->body;
 
     for (i = 0; i < n && bench_publisher_may(load, pub); i++) {
 
@@ -439,8 +466,7 @@ bench_publisher_post(bench_load_t *load, bench_publisher_t *pub)
             *p++ = i ? ',' : '[';
         }
 
-        p = bench_publisher_build(load, pub, p,
-                                  bench_publisher_time(load, pub));
+        p = bench_publisher_build(load, pub, p, time);
     }
 
     if (load->batch > 1) {
@@ -453,10 +479,10 @@ bench_publisher_post(bench_load_t *load, bench_publisher_t *pub)
                    "Content-Type: application/json\r\n"
                    "Content-Length: %u\r\n\r\n",
                    path, load->host, load->port, load->key,
-                   (unsigned) (p - load->text));
+                   (unsigned) (p - load->body));
 
     bench_conn_put(&pub->conn, (u_char *) header, len);
-    bench_conn_put(&pub->conn, load->text, p - load->text);
+    bench_conn_put(&pub->conn, load->body, p - load->body);
     bench_conn_flush(load, &pub->conn);
 
     pub->waiting = 1;

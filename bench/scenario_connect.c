@@ -100,8 +100,8 @@ bench_connect_report(bench_load_t *load, bench_sample_t *from,
         (void) printf("null");
     }
 
-    bench_load_report_busy(from, to);
-    bench_load_report_latency("latency_us", load->shared->latencies);
+    bench_report_busy(from, to);
+    bench_report_latency("latency_us", load->shared->latencies);
 }
 
 
@@ -137,7 +137,7 @@ bench_scenario_connect(bench_load_t *load)
     failure = bench_connect_run(load, load->now
                                       + load->warmup * BENCH_SECOND);
 
-    bench_load_sample(load, &proc, &from);
+    bench_report_sample(load, &proc, &from);
     bench_process_record(load, 1);
 
     if (failure == NULL) {
@@ -145,10 +145,10 @@ bench_scenario_connect(bench_load_t *load)
                                           + load->seconds * BENCH_SECOND);
     }
 
-    bench_load_sample(load, &proc, &to);
+    bench_report_sample(load, &proc, &to);
 
-    bench_load_report(load);
+    bench_report_begin(load);
     bench_connect_report(load, &from, &to);
 
-    return bench_load_report_faults(load, failure);
+    return bench_report_faults(load, failure);
 }

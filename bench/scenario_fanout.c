@@ -5,7 +5,8 @@
  * Fan-out: subscribers share channels, publishers publish in a closed loop
  * or at a fixed rate.  Connect, warm up, measure, then wait until all that
  * was published has come, so that what is lost is lost.  With as many
- * channels as subscribers each publication has one receiver.
+ * channels as subscribers each publication has one receiver.  "Churn" is the
+ * same with subscribers that leave and come back all the time.
  */
 
 
@@ -14,6 +15,7 @@
 
 #define BENCH_FANOUT_STALL   (3 * BENCH_SECOND)
 #define BENCH_FANOUT_DRAIN   (20 * BENCH_SECOND)
+#define BENCH_FANOUT_STEP    (BENCH_SECOND / 20)
 #define BENCH_FANOUT_AFTER   (BENCH_SECOND / 10)
 
 
@@ -58,18 +60,26 @@ bench_fanout_run(bench_load_t *load, uint64_t until)
 static const char *
 bench_fanout_drain(bench_load_t *load)
 {
-    uint64_t  until;
+    uint64_t       until;
+    bench_count_t  total;
 
     load->publishing = 0;
     until = load->now + BENCH_FANOUT_DRAIN;
 
-    while (bench_publisher_outstanding(load)) {
+    __atomic_store_n(&load->shared->churning, 0, __ATOMIC_RELEASE);
+
+    for ( ;; ) {
+        bench_process_total(load, &total);
+
+        if (total.changing == 0 && bench_publisher_outstanding(load) == 0) {
+            break;
+        }
 
         if (load->now >= until) {
             return "not all delivered or answered in time";
         }
 
-        if (bench_load_turn(load, until) != BENCH_OK) {
+        if (bench_load_turn(load, load->now + BENCH_FANOUT_STEP) != BENCH_OK) {
             return "time limit";
         }
     }
@@ -106,9 +116,13 @@ bench_fanout_measure(bench_load_t *load, bench_proc_t *proc,
     const char  *failure;
 
     load->publishing = 1;
+
+    __atomic_store_n(&load->shared->churning, load->churn != 0,
+                     __ATOMIC_RELEASE);
+
     failure = bench_fanout_run(load, load->now + load->warmup * BENCH_SECOND);
 
-    bench_load_sample(load, proc, from);
+    bench_report_sample(load, proc, from);
     bench_process_record(load, 1);
 
     if (failure == NULL) {
@@ -116,7 +130,7 @@ bench_fanout_measure(bench_load_t *load, bench_proc_t *proc,
                                          + load->seconds * BENCH_SECOND);
     }
 
-    bench_load_sample(load, proc, to);
+    bench_report_sample(load, proc, to);
     bench_process_record(load, 0);
 
     return failure;
@@ -130,11 +144,6 @@ bench_scenario_fanout(bench_load_t *load)
     bench_proc_t     proc;
     bench_sample_t   from, to;
 
-    if (load->dialect->publish == NULL) {
-        (void) fprintf(stderr, "load: nothing to publish in this dialect\n");
-        return 2;
-    }
-
     if (load->pid && bench_proc_find(&proc, load->pid) != BENCH_OK) {
         (void) fprintf(stderr, "load: no process %u\n", load->pid);
         return 2;
@@ -145,7 +154,7 @@ bench_scenario_fanout(bench_load_t *load)
 
     failure = bench_fanout_start(load);
 
-    bench_load_report(load);
+    bench_report_begin(load);
 
     if (failure == NULL) {
         failure = bench_fanout_measure(load, &proc, &from, &to);
@@ -155,8 +164,8 @@ bench_scenario_fanout(bench_load_t *load)
 
         bench_process_finish(load);
 
-        bench_load_report_rates(load, &from, &to);
+        bench_report_rates(load, &from, &to);
     }
 
-    return bench_load_report_faults(load, failure);
+    return bench_report_faults(load, failure);
 }

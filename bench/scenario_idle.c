@@ -10,8 +10,10 @@
 
 #include "load.h"
 
+#include <unistd.h>
 
-#define BENCH_IDLE_REACH   (10 * BENCH_SECOND)
+
+#define BENCH_IDLE_REACH   (60 * BENCH_SECOND)
 #define BENCH_IDLE_STEP    (BENCH_SECOND / 20)
 
 
@@ -37,16 +39,26 @@ bench_idle_run(bench_load_t *load, uint64_t until)
 }
 
 
-/* each channel gets one publication; BENCH_OK when all of them have come */
+/* each channel gets one publication; NULL when all of them have come */
 
 static const char *
 bench_idle_reach(bench_load_t *load)
 {
     uint64_t       until;
+    const char    *failure;
     bench_count_t  total;
 
     if (bench_publisher_create(load) != BENCH_OK) {
         return "not connected";
+    }
+
+    /* the other processes learn of it within a step */
+
+    bench_process_record(load, 1);
+    failure = bench_idle_run(load, load->now + 4 * BENCH_IDLE_STEP);
+
+    if (failure) {
+        return failure;
     }
 
     until = load->now + BENCH_IDLE_REACH;
@@ -91,6 +103,45 @@ bench_idle_report(bench_load_t *load, const char *name,
 }
 
 
+/* what the load itself holds for each */
+
+static void
+bench_idle_report_load(bench_load_t *load)
+{
+    bench_proc_t         proc;
+    bench_proc_memory_t  m;
+
+    if (bench_proc_find(&proc, getpid()) == BENCH_OK
+        && bench_proc_memory(&proc, &m) == BENCH_OK)
+    {
+        (void) printf(",\"client_bytes_per_connection\":%.1f",
+                      (double) m.private_bytes / load->n);
+    }
+}
+
+
+/* the maximum is how long it took to reach all */
+
+static void
+bench_idle_report_latency(bench_load_t *load)
+{
+    bench_hist_t  *latency;
+
+    latency = bench_load_alloc(sizeof(*latency));
+
+    bench_process_latency(load, load->shared->latencies, latency);
+    bench_process_latency(load, load->shared->others, latency);
+
+    bench_report_latency("latency_us", latency);
+
+    if (load->mark) {
+        bench_report_workers(load);
+    }
+
+    free(latency);
+}
+
+
 static const char *
 bench_idle_measure(bench_load_t *load, bench_proc_t *proc)
 {
@@ -112,14 +163,14 @@ bench_idle_measure(bench_load_t *load, bench_proc_t *proc)
 
     failure = bench_idle_run(load, load->now + load->settle * 1000000ULL);
 
-    bench_load_sample(load, proc, &from);
+    bench_report_sample(load, proc, &from);
 
     if (failure == NULL) {
         failure = bench_idle_run(load, load->now
                                        + load->seconds * BENCH_SECOND);
     }
 
-    bench_load_sample(load, proc, &to);
+    bench_report_sample(load, proc, &to);
 
     if (failure || bench_proc_memory(proc, &after) != BENCH_OK) {
         return failure ? failure : "no smaps_rollup";
@@ -128,13 +179,19 @@ bench_idle_measure(bench_load_t *load, bench_proc_t *proc)
     (void) printf(",\"pss_after\":%llu", (unsigned long long) after.pss);
 
     bench_idle_report(load, "bytes_per_connection", &before, &after);
+    bench_idle_report_load(load);
 
-    bench_load_report_busy(&from, &to);
+    (void) printf(",\"seconds\":%.3f,\"server_processes\":%d,\"pings\":%llu",
+                  (double) (to.time - from.time) / BENCH_SECOND, proc->n,
+                  (unsigned long long) (to.count.pings - from.count.pings));
+
+    bench_report_busy(&from, &to);
 
     failure = bench_idle_reach(load);
 
     if (failure == NULL && bench_proc_memory(proc, &after) == BENCH_OK) {
         bench_idle_report(load, "bytes_after_publication", &before, &after);
+        bench_idle_report_latency(load);
     }
 
     return failure;
@@ -147,7 +204,7 @@ bench_scenario_idle(bench_load_t *load)
     const char    *failure;
     bench_proc_t   proc;
 
-    if (load->dialect->publish == NULL || load->n == 0) {
+    if (load->n == 0) {
         (void) fprintf(stderr, "load: nobody to subscribe\n");
         return 2;
     }
@@ -159,10 +216,10 @@ bench_scenario_idle(bench_load_t *load)
 
     bench_process_share(load);
 
-    bench_load_report(load);
+    bench_report_begin(load);
     failure = bench_idle_measure(load, &proc);
 
     bench_process_finish(load);
 
-    return bench_load_report_faults(load, failure);
+    return bench_report_faults(load, failure);
 }

@@ -4,20 +4,85 @@
  *
  * The subscribers.  Each knows the number it expects next of every publisher
  * and the numbers that were passed over, so what is lost, duplicated and out
- * of order is counted exactly.  Owns the array of subscribers of a process
- * and their tallies; conn.c hands it the bytes, process.c adds up.
+ * of order is counted exactly.  A publication must come if it was sent after
+ * the subscription had been answered; to one who leaves, if it was answered
+ * before that.  Owns the array of subscribers of a process and their tallies;
+ * conn.c hands it the bytes, process.c adds up, churn.c has them leave.
  */
 
 
 #include "load.h"
 
 
+/* publications of one publisher to a channel: they go round the channels */
+
+static uint64_t
+bench_subscriber_due(bench_load_t *load, uint64_t sent, uint32_t channel)
+{
+    return sent / load->channels + (channel < sent % load->channels);
+}
+
+
+/* all that is sent from now on must come */
+
+static void
+bench_subscriber_begin(bench_load_t *load, bench_subscriber_t *sub)
+{
+    uint32_t  id;
+    uint64_t  sent;
+
+    for (id = 0; id < load->publishers; id++) {
+        sent = __atomic_load_n(&load->shared->boards[id].sent,
+                               __ATOMIC_ACQUIRE);
+
+        sub->tallies[id].must = bench_subscriber_due(load, sent,
+                                                     sub->conn.channel);
+    }
+}
+
+
 static void
 bench_subscriber_ready(bench_load_t *load, bench_subscriber_t *sub)
 {
-    if (!sub->ready) {
-        sub->ready = 1;
-        load->count->ready++;
+    sub->ready = 1;
+
+    bench_conn_trim(&sub->conn);
+
+    if (sub->changing) {
+        bench_subscriber_begin(load, sub);
+        bench_churn_done(load, sub);
+        return;
+    }
+
+    load->count->ready++;
+}
+
+
+void
+bench_subscriber_ask(bench_load_t *load, bench_subscriber_t *sub)
+{
+    u_char  *p, text[BENCH_DIALECT_ROOM];
+    char     channel[BENCH_CHANNEL_LEN];
+
+    if (load->dialect->subscribe == NULL) {
+        bench_subscriber_ready(load, sub);
+        return;
+    }
+
+    bench_load_channel(load, sub->conn.channel, channel);
+    p = load->dialect->subscribe(text, channel, sub->leaving);
+
+    bench_conn_put_text(&sub->conn, text, p - text);
+    bench_conn_flush(load, &sub->conn);
+}
+
+
+static void
+bench_subscriber_on_worker(bench_load_t *load, bench_conn_t *c, int n)
+{
+    if (load->mark) {
+        (void) __atomic_add_fetch(&load->shared->workers[c->worker], n,
+                                  __ATOMIC_ACQ_REL);
     }
 }
 
@@ -25,24 +90,10 @@ bench_subscriber_ready(bench_load_t *load, bench_subscriber_t *sub)
 static int
 bench_subscriber_opened(bench_load_t *load, bench_conn_t *c)
 {
-    u_char              *p, text[BENCH_DIALECT_ROOM];
-    char                 channel[BENCH_CHANNEL_LEN];
-    bench_subscriber_t  *sub;
-
-    sub = (bench_subscriber_t *) c;
-
     load->count->handshakes++;
 
-    if (load->dialect->subscribe == NULL) {
-        bench_subscriber_ready(load, sub);
-        return BENCH_OK;
-    }
-
-    bench_load_channel(load, c->channel, channel);
-    p = load->dialect->subscribe(text, channel);
-
-    bench_conn_put_text(c, text, p - text);
-    bench_conn_flush(load, c);
+    bench_subscriber_on_worker(load, c, 1);
+    bench_subscriber_ask(load, (bench_subscriber_t *) c);
 
     return BENCH_OK;
 }
@@ -51,6 +102,18 @@ bench_subscriber_opened(bench_load_t *load, bench_conn_t *c)
 static void
 bench_subscriber_closed(bench_load_t *load, bench_conn_t *c)
 {
+    bench_subscriber_t  *sub;
+
+    sub = (bench_subscriber_t *) c;
+
+    if (sub->closing) {
+        bench_subscriber_on_worker(load, c, -1);
+        bench_churn_closed(load, sub);
+        return;
+    }
+
+    bench_conn_tell(load, c, "closed", 0);
+
     load->count->closed++;
 }
 
@@ -58,14 +121,13 @@ bench_subscriber_closed(bench_load_t *load, bench_conn_t *c)
 /* the numbers [first, last) of a publisher have been passed over */
 
 static void
-bench_subscriber_skip(bench_subscriber_t *sub, uint32_t id, uint64_t first,
-    uint64_t last)
+bench_subscriber_skip(bench_tally_t *t, uint64_t first, uint64_t last)
 {
     uint32_t       n;
     bench_hole_t  *holes;
 
-    n = sub->sizes[id];
-    holes = realloc(sub->holes[id], (n + 1) * sizeof(*holes));
+    n = t->nholes;
+    holes = realloc(t->holes, (n + 1) * sizeof(*holes));
 
     if (holes == NULL) {
         perror("load: realloc()");
@@ -75,22 +137,22 @@ bench_subscriber_skip(bench_subscriber_t *sub, uint32_t id, uint64_t first,
     holes[n].first = first;
     holes[n].last = last;
 
-    sub->holes[id] = holes;
-    sub->sizes[id]++;
+    t->holes = holes;
+    t->nholes++;
 }
 
 
 /* BENCH_OK: the number was missing, and is not any more */
 
 static int
-bench_subscriber_fill(bench_subscriber_t *sub, uint32_t id, uint64_t seq)
+bench_subscriber_fill(bench_tally_t *t, uint64_t seq)
 {
     uint32_t       i;
     uint64_t       last;
     bench_hole_t  *hole;
 
-    for (i = 0; i < sub->sizes[id]; i++) {
-        hole = &sub->holes[id][i];
+    for (i = 0; i < t->nholes; i++) {
+        hole = &t->holes[i];
 
         if (seq < hole->first || seq >= hole->last) {
             continue;
@@ -100,7 +162,7 @@ bench_subscriber_fill(bench_subscriber_t *sub, uint32_t id, uint64_t seq)
         hole->last = seq;
 
         if (seq + 1 < last) {
-            bench_subscriber_skip(sub, id, seq + 1, last);
+            bench_subscriber_skip(t, seq + 1, last);
         }
 
         return BENCH_OK;
@@ -113,16 +175,15 @@ bench_subscriber_fill(bench_subscriber_t *sub, uint32_t id, uint64_t seq)
 /* not the number that was expected; BENCH_ERROR: it had come before */
 
 static int
-bench_subscriber_unexpected(bench_load_t *load, bench_subscriber_t *sub,
-    uint32_t id, uint64_t seq)
+bench_subscriber_unexpected(bench_load_t *load, bench_tally_t *t, uint64_t seq)
 {
-    if (seq > sub->next[id]) {
-        bench_subscriber_skip(sub, id, sub->next[id], seq);
-        sub->next[id] = seq + 1;
+    if (seq > t->next) {
+        bench_subscriber_skip(t, t->next, seq);
+        t->next = seq + 1;
         return BENCH_OK;
     }
 
-    if (bench_subscriber_fill(sub, id, seq) == BENCH_OK) {
+    if (bench_subscriber_fill(t, seq) == BENCH_OK) {
         load->count->reordered++;
         return BENCH_OK;
     }
@@ -139,8 +200,10 @@ bench_subscriber_stamp(bench_load_t *load, bench_subscriber_t *sub,
 {
     uint32_t            id;
     uint64_t            seq, publication;
+    bench_hist_t       *latency;
     bench_stamp_t       s;
     bench_board_t      *board;
+    bench_tally_t      *t;
 
     bench_stamp_read(p, &s);
 
@@ -152,25 +215,32 @@ bench_subscriber_stamp(bench_load_t *load, bench_subscriber_t *sub,
 
     if (id >= load->publishers
         || publication >= __atomic_load_n(&board->sent, __ATOMIC_ACQUIRE)
-        || p[load->size - 1] != 'z')
+        || p[load->size - load->head - 1] != load->tail)
     {
         load->count->foreign++;
         return;
     }
 
-    if (seq == sub->next[id]) {
-        sub->next[id]++;
+    t = &sub->tallies[id];
 
-    } else if (bench_subscriber_unexpected(load, sub, id, seq) != BENCH_OK) {
+    if (seq == t->next) {
+        t->next++;
+
+    } else if (bench_subscriber_unexpected(load, t, seq) != BENCH_OK) {
         return;
     }
 
     sub->order = (sub->order ^ s.key) * 0x9e3779b97f4a7c15ULL;
 
     load->count->deliveries++;
-    bench_hist_add(load->latency, load->now > s.time ? load->now - s.time : 0);
 
-    bench_publisher_delivered(load, board, publication);
+    latency = (load->mark && sub->conn.worker != board->worker)
+              ? load->latency_other : load->latency;
+    bench_hist_add(latency, load->now > s.time ? load->now - s.time : 0);
+
+    if (!sub->mover) {
+        bench_publisher_delivered(load, board, publication);
+    }
 }
 
 
@@ -182,15 +252,22 @@ bench_subscriber_answer(bench_load_t *load, bench_subscriber_t *sub,
 {
     uint64_t  call;
 
-    call = 0;
+    call = BENCH_DIALECT_JOIN;
 
-    if (load->dialect->subscribe == NULL || sub->ready) {
+    if (load->dialect->subscribe == NULL || (sub->ready && !sub->leaving)) {
         load->count->foreign++;
         return;
     }
 
-    if (load->dialect->reply(f->data, f->len, &call) != BENCH_OK) {
+    if (load->dialect->reply(f->data, f->len, &call) != BENCH_OK
+        || call != (sub->leaving ? BENCH_DIALECT_LEAVE : BENCH_DIALECT_JOIN))
+    {
         load->count->errors++;
+        return;
+    }
+
+    if (sub->leaving) {
+        bench_churn_unsubscribed(load, sub);
         return;
     }
 
@@ -220,7 +297,7 @@ bench_subscriber_text(bench_load_t *load, bench_subscriber_t *sub,
         load->offset = p - f->data;
     }
 
-    if (f->len - load->offset < load->size) {
+    if (f->len - load->offset < load->size - load->head) {
         load->count->foreign++;
         return;
     }
@@ -242,7 +319,7 @@ bench_subscriber_read(bench_load_t *load, bench_conn_t *c, u_char *pos,
     load->count->bytes += last - pos;
 
     for ( ;; ) {
-        rc = bench_ws_parse(&pos, last, &f);
+        rc = bench_inflate_parse(load, c, &pos, last, &f);
 
         if (rc == BENCH_AGAIN) {
             return pos;
@@ -261,6 +338,8 @@ bench_subscriber_read(bench_load_t *load, bench_conn_t *c, u_char *pos,
         if (bench_conn_control(load, c, &f) != BENCH_OK) {
             return NULL;
         }
+
+        bench_conn_trim(c);
     }
 }
 
@@ -276,18 +355,14 @@ int
 bench_subscriber_create(bench_load_t *load)
 {
     uint32_t             i, p, n;
-    uint32_t            *sizes;
-    uint64_t            *next;
-    bench_hole_t       **holes;
+    bench_tally_t       *tallies;
     bench_subscriber_t  *sub;
 
     p = load->publishers;
     n = load->share;
 
     load->subscribers = bench_load_alloc(n * sizeof(*sub));
-    next = bench_load_alloc((size_t) n * p * sizeof(*next));
-    holes = bench_load_alloc((size_t) n * p * sizeof(*holes));
-    sizes = bench_load_alloc((size_t) n * p * sizeof(*sizes));
+    tallies = bench_load_alloc((size_t) n * p * sizeof(*tallies));
 
     for (i = 0; i < n; i++) {
         sub = &load->subscribers[i];
@@ -299,34 +374,97 @@ bench_subscriber_create(bench_load_t *load)
         sub->conn.index = load->first + i;
         sub->conn.channel = sub->conn.index % load->channels;
 
+        sub->mover = bench_subscriber_mover(load, sub->conn.index);
         sub->order = 1;
-        sub->next = next + (size_t) i * p;
-        sub->holes = holes + (size_t) i * p;
-        sub->sizes = sizes + (size_t) i * p;
+        sub->tallies = tallies + (size_t) i * p;
     }
 
     return BENCH_OK;
 }
 
 
-/* publications of one publisher to a channel: they go round the channels */
+int
+bench_subscriber_mover(bench_load_t *load, uint32_t index)
+{
+    return load->churn && (index / load->channels + index % load->channels) & 1;
+}
+
+
+void
+bench_subscriber_leave(bench_load_t *load, bench_subscriber_t *sub,
+    int answered)
+{
+    uint32_t        id;
+    bench_tally_t  *t;
+
+    for (id = 0; id < load->publishers; id++) {
+        t = &sub->tallies[id];
+
+        t->end = !answered ? t->next
+               : bench_subscriber_due(load, __atomic_load_n(
+                                          &load->shared->boards[id].acked,
+                                          __ATOMIC_ACQUIRE),
+                                      sub->conn.channel);
+    }
+}
+
+
+/* how many of [first, last) had to come */
 
 static uint64_t
-bench_subscriber_due(bench_load_t *load, uint32_t id, uint32_t channel)
+bench_subscriber_part(bench_tally_t *t, uint64_t first, uint64_t last)
 {
-    uint64_t  sent;
+    first = first > t->must ? first : t->must;
+    last = last < t->end ? last : t->end;
 
-    sent = load->shared->boards[id].sent;
+    return first < last ? last - first : 0;
+}
 
-    return sent / load->channels + (channel < sent % load->channels);
+
+/* how many had to come of a publisher, and did not */
+
+static uint64_t
+bench_subscriber_missed(bench_tally_t *t)
+{
+    uint32_t  i;
+    uint64_t  n;
+
+    n = bench_subscriber_part(t, t->next, t->end);
+
+    for (i = 0; i < t->nholes; i++) {
+        n += bench_subscriber_part(t, t->holes[i].first, t->holes[i].last);
+    }
+
+    return n;
+}
+
+
+void
+bench_subscriber_left(bench_load_t *load, bench_subscriber_t *sub)
+{
+    uint32_t        id;
+    bench_tally_t  *t;
+
+    for (id = 0; id < load->publishers; id++) {
+        t = &sub->tallies[id];
+
+        load->count->lost += bench_subscriber_missed(t);
+
+        free(t->holes);
+        t->holes = NULL;
+        t->nholes = 0;
+    }
+
+    sub->ready = 0;
 }
 
 
 uint64_t
 bench_subscriber_lost(bench_load_t *load)
 {
-    uint32_t             i, id, h;
+    uint32_t             i, id;
     uint64_t             lost;
+    bench_tally_t       *t;
     bench_subscriber_t  *sub;
 
     lost = 0;
@@ -335,12 +473,11 @@ bench_subscriber_lost(bench_load_t *load)
         sub = &load->subscribers[i];
 
         for (id = 0; id < load->publishers; id++) {
-            lost += bench_subscriber_due(load, id, sub->conn.channel)
-                    - sub->next[id];
+            t = &sub->tallies[id];
 
-            for (h = 0; h < sub->sizes[id]; h++) {
-                lost += sub->holes[id][h].last - sub->holes[id][h].first;
-            }
+            t->end = bench_subscriber_due(load, load->shared->boards[id].sent,
+                                          sub->conn.channel);
+            lost += bench_subscriber_missed(t);
         }
     }
 
@@ -362,6 +499,12 @@ bench_subscriber_disorder(bench_load_t *load)
     for (i = 0; i < load->share; i++) {
         sub = &load->subscribers[i];
         order = 0;
+
+        /* what came while it was away is not known, nor asked */
+
+        if (sub->mover) {
+            continue;
+        }
 
         if (!__atomic_compare_exchange_n(
                  &load->shared->orders[sub->conn.channel], &order, sub->order,

@@ -42,6 +42,7 @@ typedef struct {
     const u_char    *mask;      /* four bytes, or NULL */
     unsigned         opcode:4;
     unsigned         fin:1;
+    unsigned         rsv1:1;    /* compressed, if that was agreed on */
 } bench_ws_frame_t;
 
 
@@ -78,12 +79,13 @@ bench_ws_parse(u_char **pos, u_char *last, bench_ws_frame_t *f)
         return BENCH_AGAIN;
     }
 
-    if (p[0] & 0x70) {
+    if (p[0] & 0x30) {
         return BENCH_ERROR;
     }
 
     f->opcode = p[0] & 0x0f;
     f->fin = p[0] >> 7;
+    f->rsv1 = p[0] >> 6 & 1;
     f->mask = NULL;
 
     len = p[1] & 0x7f;

@@ -40,7 +40,7 @@ my @blocks = map { my $p = $_; map { [ $p, $_ ] } blocks($page{$p}, 'nginx') }
     @pages;
 
 my $t = Test::Nginx->new()->has(qw/ http http_ssl proxy map /)
-    ->has_daemon('curl')->plan(@blocks + 32);
+    ->has_daemon('curl')->plan(@blocks + 33);
 
 
 # configurations
@@ -184,6 +184,10 @@ like(slurp('CHANGES'), qr/^\s*Changes with ngx_snorky_module \Q$version\E\s/,
 
 is(join("\n", figures($page{'README.md'}, $page{'docs/benchmarks.md'})), '',
     'README has the figures of docs/benchmarks.md');
+
+like($page{'docs/benchmarks.md'},
+    qr/^\| \d+ runs \|.* \| 0, 0, 0, 0 \| 0, 0, 0, 0 \| met \|$/m,
+    'nothing was lost when they were measured');
 
 
 # what README tells to do
@@ -674,29 +678,32 @@ sub unknown {
 sub figures {
     my ($text, $benchmarks) = @_;
 
+    my @all = ('ngx_snorky_module', 'nchan', 'Node `ws`');
+
     my @wanted = (
         [ 'CPU per delivery, 16 publications under way, us',
-          'Fan-out, closed loop', 'CPU us per delivery' ],
+          'Fan-out, closed loop', 'CPU us per delivery', @all ],
         [ 'CPU per delivery, 100 publications per second, us',
-          'Fan-out at a fixed rate', 'CPU us per delivery' ],
+          'Fan-out at a fixed rate', 'CPU us per delivery', @all ],
         [ 'CPU per publication over HTTP, us',
-          'Publishing over HTTP', 'CPU us per publication' ],
+          'Publishing over HTTP', 'CPU us per request', @all[0, 1] ],
         [ 'CPU per WebSocket handshake, us',
-          'Handshakes', 'CPU us per handshake' ],
+          'Handshakes', 'CPU us per handshake', @all ],
         [ 'memory of an idle connection, bytes',
-          'Memory of an idle connection, one channel', 'Pss' ],
+          'Memory of an idle connection, one channel', 'Pss', @all ],
     );
 
     my @wrong;
 
     for my $w (@wanted) {
-        my ($label, $heading, $column) = @$w;
+        my ($label, $heading, $column, @servers) = @$w;
 
-        my $row = join ' ', '|', $label, '|',
-            measured($benchmarks, $heading, $column, 'ngx_snorky_module'), '|',
-            measured($benchmarks, $heading, $column, 'nchan'), '|';
+        my @cells = map { measured($benchmarks, $heading, $column, $_) }
+            @servers;
 
-        push @wrong, $row if index($text, "\n$row\n") < 0;
+        my $row = join ' | ', $label, @cells, ('-') x (@all - @cells);
+
+        push @wrong, "| $row |" if index($text, "\n| $row |\n") < 0;
     }
 
     return @wrong;
