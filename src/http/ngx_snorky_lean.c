@@ -18,7 +18,8 @@ static void ngx_snorky_lean_move(ngx_connection_t *c, ngx_pool_t *pool);
 
 
 ngx_pool_t *
-ngx_snorky_lean_create_pool(ngx_http_request_t *r, size_t size)
+ngx_snorky_lean_create_pool(ngx_http_request_t *r, size_t size,
+    ngx_uint_t lean)
 {
     ngx_pool_t          *pool;
     ngx_connection_t    *c;
@@ -31,11 +32,13 @@ ngx_snorky_lean_create_pool(ngx_http_request_t *r, size_t size)
         return NULL;
     }
 
-    size = sizeof(ngx_pool_t)
-           + ngx_align(size, NGX_ALIGNMENT)
-           + sizeof(ngx_log_t) + sizeof(ngx_http_log_ctx_t)
-           + ngx_align((size_t) c->socklen, NGX_ALIGNMENT)
-           + c->addr_text.len;
+    size = sizeof(ngx_pool_t) + ngx_align(size, NGX_ALIGNMENT);
+
+    if (lean) {
+        size += sizeof(ngx_log_t) + sizeof(ngx_http_log_ctx_t)
+                + ngx_align((size_t) c->socklen, NGX_ALIGNMENT)
+                + c->addr_text.len;
+    }
 
     pool = ngx_create_pool(ngx_align(size, NGX_POOL_ALIGNMENT), c->log);
     if (pool == NULL) {

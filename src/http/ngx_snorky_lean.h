@@ -19,12 +19,13 @@
 
 
 /*
- * A pool with room for so many bytes, and for what the connection needs of
- * it.  It ends after the request has been logged, unless it takes the
- * connection over before.  NULL: no memory.
+ * A pool with room for so many bytes and, if it is to take the connection
+ * over, for what that needs.  Otherwise it ends after the request has been
+ * logged.  NULL: no memory.
  */
 
-ngx_pool_t *ngx_snorky_lean_create_pool(ngx_http_request_t *r, size_t size);
+ngx_pool_t *ngx_snorky_lean_create_pool(ngx_http_request_t *r, size_t size,
+    ngx_uint_t lean);
 
 /*
  * Ends and logs the request, whose answer is with the kernel.  The connection

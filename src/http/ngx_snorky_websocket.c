@@ -146,17 +146,20 @@ ngx_snorky_websocket_handler(ngx_http_request_t *r)
 static ngx_snorky_ws_t *
 ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker)
 {
-    ngx_str_t            identity;
-    ngx_pool_t          *pool;
-    ngx_snorky_ws_t     *ws;
-    ngx_http_cleanup_t  *cln;
+    ngx_str_t               identity;
+    ngx_pool_t             *pool;
+    ngx_snorky_ws_t        *ws;
+    ngx_http_cleanup_t     *cln;
+    ngx_snorky_loc_conf_t  *conf;
 
     if (ngx_snorky_peer_identity(r, &identity) != NGX_OK) {
         return NULL;
     }
 
+    conf = ngx_http_get_module_loc_conf(r, ngx_snorky_module);
+
     pool = ngx_snorky_lean_create_pool(r, sizeof(ngx_snorky_ws_t)
-                                          + identity.len);
+                                          + identity.len, conf->lean);
     if (pool == NULL) {
         return NULL;
     }
@@ -182,13 +185,13 @@ ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker)
                          &identity, "websocket");
 
     ws->worker = worker;
-    ws->conf = ngx_http_get_module_loc_conf(r, ngx_snorky_module);
+    ws->conf = conf;
     ws->pool = pool;
-    ws->parser.max_size = ws->conf->max_message_size;
+    ws->parser.max_size = conf->max_message_size;
     ws->seen = ngx_current_msec;
 
     ws->output.flusher = &worker->flusher;
-    ws->output.window = ws->conf->window;
+    ws->output.window = conf->window;
     ws->output.connection = r->connection;
     ws->output.flushed = ngx_snorky_websocket_flushed;
 
