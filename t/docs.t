@@ -574,7 +574,9 @@ sub reasons {
     my %number = $code =~ /define (NGX_SNORKY_(?:WS|HUB)_\w+) +(\d{4})\b/g;
     my %found;
 
-    for my $call ('session_close', 'hub_close_sessions', 'ws_fail') {
+    for my $call ('session_close', 'hub_close_sessions', 'ws_end_stop',
+        'ws_fail')
+    {
         while ($code =~ /ngx_snorky_$call\(\s*[^,;()]+,\s*(\w+),
             \s*"([^"]+)"\)/xg)
         {

@@ -26,16 +26,16 @@ static void ngx_snorky_output_unqueue(ngx_snorky_output_t *o);
 static ngx_int_t ngx_snorky_output_grow(ngx_snorky_output_t *o);
 static void ngx_snorky_output_shrink(ngx_snorky_output_t *o);
 static ngx_int_t ngx_snorky_output_send(ngx_snorky_output_t *o);
+static ssize_t ngx_snorky_output_writev(ngx_snorky_output_t *o);
 static ngx_int_t ngx_snorky_output_send_chain(ngx_snorky_output_t *o);
 static ngx_chain_t *ngx_snorky_output_chain(ngx_snorky_output_t *o);
-static void ngx_snorky_output_advance(ngx_snorky_output_t *o, ngx_chain_t *cl,
-    ngx_chain_t *rest);
-static void ngx_snorky_output_shift(ngx_snorky_output_t *o);
+static ngx_int_t ngx_snorky_output_advance(ngx_snorky_output_t *o,
+    size_t sent);
 
 
+/* the n-th of those that wait; without a ring, mask and first are 0 */
 #define ngx_snorky_output_at(o, n)                                            \
-    *((o)->size ? &(o)->u.ring[((o)->first + (n)) & ((o)->size - 1)]          \
-                : &(o)->u.msg)
+    ((o)->mask ? (o)->u.ring : &(o)->u.msg)[((o)->first + (n)) & (o)->mask]
 
 #define ngx_snorky_output_len(msg)  ((msg)->len + (msg)->framed)
 
@@ -165,9 +165,7 @@ ngx_int_t
 ngx_snorky_output_push(ngx_snorky_output_t *o, ngx_snorky_msg_t *msg,
     ngx_uint_t urgent)
 {
-    if (o->count >= ngx_max(o->size, 1)
-        && ngx_snorky_output_grow(o) != NGX_OK)
-    {
+    if (o->count > o->mask && ngx_snorky_output_grow(o) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -247,7 +245,7 @@ ngx_snorky_output_grow(ngx_snorky_output_t *o)
     uint32_t            i, size;
     ngx_snorky_msg_t  **ring;
 
-    size = o->size ? o->size * 2 : NGX_SNORKY_OUTPUT_MIN_SIZE;
+    size = o->mask ? (o->mask + 1) * 2 : NGX_SNORKY_OUTPUT_MIN_SIZE;
 
     ring = ngx_alloc(size * sizeof(ngx_snorky_msg_t *), o->connection->log);
     if (ring == NULL) {
@@ -258,12 +256,12 @@ ngx_snorky_output_grow(ngx_snorky_output_t *o)
         ring[i] = ngx_snorky_output_at(o, i);
     }
 
-    if (o->size) {
+    if (o->mask) {
         ngx_free(o->u.ring);
     }
 
     o->u.ring = ring;
-    o->size = size;
+    o->mask = size - 1;
     o->first = 0;
 
     return NGX_OK;
@@ -273,10 +271,10 @@ ngx_snorky_output_grow(ngx_snorky_output_t *o)
 static void
 ngx_snorky_output_shrink(ngx_snorky_output_t *o)
 {
-    if (o->size > NGX_SNORKY_OUTPUT_KEEP) {
+    if (o->mask >= NGX_SNORKY_OUTPUT_KEEP) {
         ngx_free(o->u.ring);
 
-        o->size = 0;
+        o->mask = 0;
     }
 
     o->first = 0;
@@ -330,7 +328,7 @@ ngx_snorky_output_flush(ngx_snorky_output_t *o)
 
     while ((o->count || c->buffered) && c->write->ready) {
 
-        if (o->count == 1 && !c->buffered && c->send == ngx_send) {
+        if (!c->buffered && c->send == ngx_send) {
             rc = ngx_snorky_output_send(o);
 
         } else {
@@ -361,7 +359,10 @@ ngx_snorky_output_flush(ngx_snorky_output_t *o)
 }
 
 
-/* one message needs no chain */
+/*
+ * A plain socket needs no chain: one message is sent, several are written.
+ * NGX_AGAIN: the socket took less than it was given.
+ */
 
 static ngx_int_t
 ngx_snorky_output_send(ngx_snorky_output_t *o)
@@ -371,32 +372,78 @@ ngx_snorky_output_send(ngx_snorky_output_t *o)
     ngx_snorky_msg_t  *msg;
 
     c = o->connection;
-    msg = ngx_snorky_output_at(o, 0);
 
-    n = c->send(c, msg->text - msg->framed + o->sent, o->bytes);
+    if (o->count == 1) {
+        msg = ngx_snorky_output_at(o, 0);
+        n = c->send(c, msg->text - msg->framed + o->sent, o->bytes);
+
+    } else {
+        n = ngx_snorky_output_writev(o);
+    }
 
     if (n == NGX_ERROR || n == NGX_AGAIN) {
         return n;
     }
 
-    o->bytes -= n;
-
-    if (o->bytes) {
-        o->sent += n;
-        return NGX_AGAIN;
-    }
-
-    ngx_snorky_output_shift(o);
-
-    return NGX_OK;
+    return ngx_snorky_output_advance(o, n);
 }
 
 
-/* NGX_AGAIN: the socket took less than it was given */
+static ssize_t
+ngx_snorky_output_writev(ngx_snorky_output_t *o)
+{
+    size_t                 skip;
+    ssize_t                n;
+    ngx_uint_t             i;
+    ngx_iovec_t            vec;
+    ngx_connection_t      *c;
+    ngx_snorky_msg_t      *msg;
+    ngx_snorky_flusher_t  *flusher;
+
+    c = o->connection;
+    flusher = o->flusher;
+
+    vec.iovs = flusher->iovs;
+    vec.count = ngx_min(o->count, NGX_SNORKY_OUTPUT_BATCH);
+    vec.nalloc = NGX_SNORKY_OUTPUT_BATCH;
+    vec.size = 0;
+
+    skip = o->sent;
+
+    for (i = 0; i < vec.count; i++) {
+        msg = ngx_snorky_output_at(o, i);
+
+        vec.iovs[i].iov_base = msg->text - msg->framed + skip;
+        vec.iovs[i].iov_len = ngx_snorky_output_len(msg) - skip;
+        vec.size += vec.iovs[i].iov_len;
+
+        skip = 0;
+    }
+
+    n = ngx_writev(c, &vec);
+
+    if (n == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (n == NGX_AGAIN || (size_t) n < vec.size) {
+        c->write->ready = 0;
+    }
+
+    if (n > 0) {
+        c->sent += n;
+    }
+
+    return n;
+}
+
+
+/* with TLS, or with what nginx itself has kept; likewise */
 
 static ngx_int_t
 ngx_snorky_output_send_chain(ngx_snorky_output_t *o)
 {
+    size_t             sent;
     ngx_chain_t       *cl, *rest;
     ngx_connection_t  *c;
 
@@ -410,9 +457,19 @@ ngx_snorky_output_send_chain(ngx_snorky_output_t *o)
         return NGX_ERROR;
     }
 
-    ngx_snorky_output_advance(o, cl, rest);
+    for (sent = 0; cl != rest; cl = cl->next) {
+        sent += cl->buf->end - cl->buf->start;
+    }
 
-    return (rest || c->buffered) ? NGX_AGAIN : NGX_OK;
+    if (rest) {
+        sent += rest->buf->pos - rest->buf->start;
+    }
+
+    sent -= o->count ? o->sent : 0;
+
+    return (ngx_snorky_output_advance(o, sent) == NGX_OK && rest == NULL
+            && !c->buffered)
+           ? NGX_OK : NGX_AGAIN;
 }
 
 
@@ -453,46 +510,51 @@ ngx_snorky_output_chain(ngx_snorky_output_t *o)
 }
 
 
-/* what comes before "rest" in the chain has been sent */
+/* so many bytes have been sent; NGX_OK: that was a whole number of messages */
 
-static void
-ngx_snorky_output_advance(ngx_snorky_output_t *o, ngx_chain_t *cl,
-    ngx_chain_t *rest)
+static ngx_int_t
+ngx_snorky_output_advance(ngx_snorky_output_t *o, size_t sent)
 {
-    size_t             sent;
+    size_t             left;
+    ngx_uint_t         i;
     ngx_snorky_msg_t  *msg;
 
-    for ( /* void */ ; cl != rest; cl = cl->next) {
+    if (sent == o->bytes) {
+
+        for (i = 0; i < o->count; i++) {
+            msg = ngx_snorky_output_at(o, i);
+            ngx_snorky_msg_unref(msg);
+        }
+
+        o->count = 0;
+        o->first = 0;
+        o->sent = 0;
+        o->bytes = 0;
+
+        return NGX_OK;
+    }
+
+    o->bytes -= sent;
+
+    while (o->count) {
         msg = ngx_snorky_output_at(o, 0);
-        o->bytes -= ngx_snorky_output_len(msg) - o->sent;
+        left = ngx_snorky_output_len(msg) - o->sent;
 
-        ngx_snorky_output_shift(o);
+        if (sent < left) {
+            o->sent += sent;
+            break;
+        }
+
+        sent -= left;
+
+        ngx_snorky_msg_unref(msg);
+
+        o->first = (o->first + 1) & o->mask;
+        o->count--;
+        o->sent = 0;
     }
 
-    if (rest) {
-        sent = rest->buf->pos - rest->buf->start;
-
-        o->bytes -= sent - o->sent;
-        o->sent = sent;
-    }
-}
-
-
-static void
-ngx_snorky_output_shift(ngx_snorky_output_t *o)
-{
-    ngx_snorky_msg_t  *msg;
-
-    msg = ngx_snorky_output_at(o, 0);
-
-    ngx_snorky_msg_unref(msg);
-
-    if (o->size) {
-        o->first = (o->first + 1) & (o->size - 1);
-    }
-
-    o->count--;
-    o->sent = 0;
+    return sent ? NGX_AGAIN : NGX_OK;
 }
 
 
@@ -509,11 +571,12 @@ ngx_snorky_output_finish(ngx_snorky_output_t *o)
         ngx_snorky_msg_unref(msg);
     }
 
-    if (o->size) {
+    if (o->mask) {
         ngx_free(o->u.ring);
     }
 
-    o->size = 0;
+    o->mask = 0;
+    o->first = 0;
     o->count = 0;
     o->sent = 0;
     o->bytes = 0;

@@ -29,6 +29,7 @@ typedef struct {
     ngx_queue_t                dirty;
     ngx_event_t                event;
     ngx_connection_t           dummy;
+    struct iovec               iovs[NGX_SNORKY_OUTPUT_BATCH];
     ngx_buf_t                  bufs[NGX_SNORKY_OUTPUT_BATCH];
     ngx_chain_t                chain[NGX_SNORKY_OUTPUT_BATCH];
 } ngx_snorky_flusher_t;
@@ -60,7 +61,7 @@ struct ngx_snorky_output_s {
         ngx_snorky_msg_t     **ring;
     } u;
 
-    uint32_t                   size;        /* the ring's, a power of two */
+    uint32_t                   mask;        /* the ring's size - 1 */
     uint32_t                   first;
     uint32_t                   count;
 

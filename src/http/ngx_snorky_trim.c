@@ -16,32 +16,32 @@
 #include "ngx_snorky_trim.h"
 
 
+/* words that may point to headers; nginx itself has a dozen */
+#define NGX_SNORKY_TRIM_WORDS  64
+
+
 typedef struct {
     ngx_pool_t        *block;       /* the second */
     ngx_table_elt_t   *headers;     /* that lie there ... */
     ngx_uint_t         n;
     ngx_table_elt_t   *moved;       /* ... and are to lie here */
+
+    uintptr_t         *words[NGX_SNORKY_TRIM_WORDS];
+    ngx_uint_t         nwords;      /* that point to them */
 } ngx_snorky_trim_t;
 
 
 static ngx_int_t ngx_snorky_trim_prepare(ngx_http_request_t *r,
     ngx_snorky_trim_t *trim);
-static ngx_uint_t ngx_snorky_trim_movable(ngx_snorky_trim_t *trim, void *from,
+static ngx_int_t ngx_snorky_trim_look(ngx_snorky_trim_t *trim, void *from,
     void *to);
-static void ngx_snorky_trim_move(ngx_snorky_trim_t *trim, void *from,
-    void *to);
-
-
-/* whether the address lies in the second block */
-#define ngx_snorky_trim_inside(trim, p)                                       \
-    ((u_char *) (p) >= (u_char *) (trim)->block                               \
-     && (u_char *) (p) < (trim)->block->d.end)
 
 
 void
 ngx_snorky_trim_request(ngx_http_request_t *r)
 {
     ngx_pool_t         *pool, *cp;
+    ngx_uint_t          i;
     ngx_snorky_trim_t   trim;
 
     if (ngx_snorky_trim_prepare(r, &trim) != NGX_OK) {
@@ -55,20 +55,21 @@ ngx_snorky_trim_request(ngx_http_request_t *r)
 
     pool->chain = NULL;
 
-    if (!ngx_snorky_trim_movable(&trim, &pool->chain, pool->d.last)
-        || !ngx_snorky_trim_movable(&trim, &cp->chain, cp->d.last)
-        || !ngx_snorky_trim_movable(&trim, trim.headers,
-                                    trim.headers + trim.n))
+    if (ngx_snorky_trim_look(&trim, &pool->chain, pool->d.last) != NGX_OK
+        || ngx_snorky_trim_look(&trim, &cp->chain, cp->d.last) != NGX_OK
+        || ngx_snorky_trim_look(&trim, trim.headers, trim.headers + trim.n)
+           != NGX_OK)
     {
         return;
     }
 
+    /* since nginx 1.23 there are some in the headers themselves */
+
+    for (i = 0; i < trim.nwords; i++) {
+        *trim.words[i] += (uintptr_t) trim.moved - (uintptr_t) trim.headers;
+    }
+
     ngx_memcpy(trim.moved, trim.headers, trim.n * sizeof(ngx_table_elt_t));
-
-    /* what is moved lies in the first block */
-
-    ngx_snorky_trim_move(&trim, &pool->chain, pool->d.last);
-    ngx_snorky_trim_move(&trim, &cp->chain, cp->d.last);
 
     r->headers_out.headers.nalloc = r->headers_out.headers.part.nelts;
 
@@ -100,8 +101,11 @@ ngx_snorky_trim_prepare(ngx_http_request_t *r, ngx_snorky_trim_t *trim)
 
     trim->headers = in->part.elts;
     trim->n = in->part.nelts;
+    trim->nwords = 0;
 
-    if (!ngx_snorky_trim_inside(trim, trim->headers)) {
+    if ((u_char *) trim->headers < (u_char *) trim->block
+        || (u_char *) trim->headers >= trim->block->d.end)
+    {
         trim->n = 0;
     }
 
@@ -129,17 +133,20 @@ ngx_snorky_trim_prepare(ngx_http_request_t *r, ngx_snorky_trim_t *trim)
 }
 
 
-static ngx_uint_t
-ngx_snorky_trim_movable(ngx_snorky_trim_t *trim, void *from, void *to)
+static ngx_int_t
+ngx_snorky_trim_look(ngx_snorky_trim_t *trim, void *from, void *to)
 {
-    size_t       offset;
-    uintptr_t   *word, *last;
+    size_t      offset, size;
+    uintptr_t  *word, *last, start;
 
     last = (uintptr_t *) to;
 
+    start = (uintptr_t) trim->block;
+    size = trim->block->d.end - (u_char *) trim->block;
+
     for (word = from; word + 1 <= last; word++) {
 
-        if (!ngx_snorky_trim_inside(trim, *word)) {
+        if (*word - start >= size) {
             continue;
         }
 
@@ -147,27 +154,14 @@ ngx_snorky_trim_movable(ngx_snorky_trim_t *trim, void *from, void *to)
 
         if (*word < (uintptr_t) trim->headers
             || offset >= trim->n * sizeof(ngx_table_elt_t)
-            || offset % sizeof(ngx_table_elt_t))
+            || offset % sizeof(ngx_table_elt_t)
+            || trim->nwords == NGX_SNORKY_TRIM_WORDS)
         {
-            return 0;
+            return NGX_DECLINED;
         }
+
+        trim->words[trim->nwords++] = word;
     }
 
-    return 1;
-}
-
-
-static void
-ngx_snorky_trim_move(ngx_snorky_trim_t *trim, void *from, void *to)
-{
-    uintptr_t  *word, *last;
-
-    last = (uintptr_t *) to;
-
-    for (word = from; word + 1 <= last; word++) {
-
-        if (ngx_snorky_trim_inside(trim, *word)) {
-            *word += (uintptr_t) trim->moved - (uintptr_t) trim->headers;
-        }
-    }
+    return NGX_OK;
 }
