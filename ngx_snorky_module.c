@@ -527,6 +527,14 @@ ngx_snorky_merge_location(ngx_conf_t *cf, ngx_snorky_loc_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (conf->backend) {
+
+        /* the whole body is needed in memory: a file would be a detour */
+
+        clcf->client_body_buffer_size = ngx_max(clcf->client_body_buffer_size,
+                                                conf->max_message_size);
+    }
+
     if (conf->websocket
         && ngx_snorky_websocket_init(cf, smcf, conf) != NGX_OK)
     {

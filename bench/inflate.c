@@ -81,24 +81,33 @@ bench_inflate_text(bench_inflate_t *in, u_char *data, size_t len)
 }
 
 
+/* four sums that do not wait for each other */
+
 static uint64_t
 bench_inflate_hash(const u_char *p, size_t len)
 {
-    uint64_t  x, h;
+    int       i;
+    uint64_t  x, h[4];
 
-    h = len;
+    for (i = 0; i < 4; i++) {
+        h[i] = len + i;
+    }
 
-    for ( /* void */ ; len >= 8; len -= 8, p += 8) {
-        memcpy(&x, p, 8);
-        h = (h ^ x) * 0x9e3779b97f4a7c15ULL;
-        h ^= h >> 32;
+    for ( /* void */ ; len >= 32; len -= 32) {
+        for (i = 0; i < 4; i++, p += 8) {
+            memcpy(&x, p, 8);
+            h[i] = (h[i] ^ x) * 0x9e3779b97f4a7c15ULL;
+            h[i] ^= h[i] >> 32;
+        }
     }
 
     for ( /* void */ ; len; len--) {
-        h = (h ^ *p++) * 0x9e3779b97f4a7c15ULL;
+        h[0] = (h[0] ^ *p++) * 0x9e3779b97f4a7c15ULL;
     }
 
-    return h >> 32;
+    x = (h[0] ^ h[1] << 1 ^ h[2] << 2 ^ h[3] << 3) * 0x9e3779b97f4a7c15ULL;
+
+    return x >> 32;
 }
 
 

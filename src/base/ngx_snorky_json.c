@@ -672,6 +672,10 @@ ngx_snorky_json_string_is(ngx_snorky_value_t *value, ngx_str_t *text)
 
     p = value->text.data + 1;
 
+    if (text->len && *p != text->data[0] && *p != '\\') {
+        return 0;
+    }
+
     /* an escape is longer than what it means, so there is none */
 
     if (value->text.len == text->len + 2) {

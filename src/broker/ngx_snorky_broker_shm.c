@@ -40,6 +40,7 @@ static ngx_int_t ngx_snorky_broker_deliver(ngx_snorky_broker_t *broker,
     ngx_snorky_log_record_t *record, u_char *data);
 static void ngx_snorky_broker_tick_handler(ngx_event_t *ev);
 static void ngx_snorky_broker_room_tick_handler(ngx_event_t *ev);
+static void ngx_snorky_broker_ring_handler(ngx_event_t *ev);
 static void ngx_snorky_broker_more_handler(ngx_event_t *ev);
 static void ngx_snorky_broker_rung(void *data);
 static void ngx_snorky_broker_quit(void *data);
@@ -117,6 +118,10 @@ ngx_snorky_broker_open(ngx_cycle_t *cycle, ngx_snorky_broker_conf_t *conf,
     broker->room_tick.log = cycle->log;
     broker->room_tick.cancelable = 1;
 
+    broker->ring.handler = ngx_snorky_broker_ring_handler;
+    broker->ring.data = &broker->dummy;
+    broker->ring.log = cycle->log;
+
     broker->more.handler = ngx_snorky_broker_more_handler;
     broker->more.data = &broker->dummy;
     broker->more.log = cycle->log;
@@ -163,6 +168,11 @@ ngx_snorky_broker_close(ngx_snorky_broker_t *broker)
 
     if (broker->more.posted) {
         ngx_delete_posted_event(&broker->more);
+    }
+
+    if (broker->ring.posted) {
+        ngx_delete_posted_event(&broker->ring);
+        ngx_snorky_broker_wake_ring(broker);
     }
 
     ngx_snorky_bell_close(&broker->bell);
@@ -572,6 +582,17 @@ ngx_snorky_broker_tick_handler(ngx_event_t *ev)
     }
 
     ngx_add_timer(&broker->tick, broker->period);
+}
+
+
+static void
+ngx_snorky_broker_ring_handler(ngx_event_t *ev)
+{
+    ngx_connection_t  *c;
+
+    c = ev->data;
+
+    ngx_snorky_broker_wake_ring(c->data);
 }
 
 

@@ -16,6 +16,10 @@
 #include "ngx_snorky_broker.h"
 
 
+/* topics of one round, before the bells are rung in its midst */
+#define NGX_SNORKY_BROKER_NEWS  16
+
+
 struct ngx_snorky_broker_s {
     ngx_snorky_zone_t             *zone;
     ngx_snorky_slot_t             *slot;        /* NULL: no seat */
@@ -31,6 +35,7 @@ struct ngx_snorky_broker_s {
     ngx_event_t                    tick;
     ngx_event_t                    room_tick;
     ngx_event_t                    more;        /* of the log, next round */
+    ngx_event_t                    ring;        /* the others' bells */
     ngx_connection_t               dummy;       /* what a timer's log needs */
 
     ngx_msec_t                     worker_timeout;
@@ -42,6 +47,10 @@ struct ngx_snorky_broker_s {
     void                          *data;
     ngx_cycle_t                   *cycle;
     ngx_log_t                     *log;
+
+    /* topics of what was appended since the bells were rung */
+    uint64_t                       news[NGX_SNORKY_BROKER_NEWS];
+    ngx_uint_t                     nnews;
 
     /* listeners by bit of the interest filter */
     uint32_t                       interest[NGX_SNORKY_INTEREST_BITS];
@@ -104,9 +113,17 @@ void ngx_snorky_broker_wake_want_room(ngx_snorky_broker_t *broker);
 /* this worker has read on, or has gone: wakes those who want room */
 void ngx_snorky_broker_wake_give_room(ngx_snorky_broker_t *broker);
 
-/* there is a new record: wakes those who listen */
+/*
+ * There is a new record: wakes those who listen, when the events of this round
+ * have been dealt with and before any socket is written to.  So what is
+ * published together is heard together.
+ */
+
 void ngx_snorky_broker_wake_listeners(ngx_snorky_broker_t *broker,
     uint64_t hash);
+
+/* does so now */
+void ngx_snorky_broker_wake_ring(ngx_snorky_broker_t *broker);
 
 /* finds the dead and the lost among the other workers, unless "late" itself */
 void ngx_snorky_broker_judge_others(ngx_snorky_broker_t *broker,

@@ -14,6 +14,8 @@
 #define NGX_SNORKY_BROKER_ROOM_TICK  20
 
 
+static ngx_uint_t ngx_snorky_broker_wake_interested(
+    ngx_snorky_broker_t *broker, ngx_snorky_slot_t *slot);
 static void ngx_snorky_broker_wake_slot(ngx_snorky_broker_t *broker,
     ngx_uint_t n);
 
@@ -82,13 +84,39 @@ ngx_snorky_broker_wake_give_room(ngx_snorky_broker_t *broker)
 }
 
 
+void
+ngx_snorky_broker_wake_listeners(ngx_snorky_broker_t *broker, uint64_t hash)
+{
+    ngx_event_t  *ev;
+
+    if (broker->nnews && broker->news[broker->nnews - 1] == hash) {
+        return;
+    }
+
+    if (broker->nnews == NGX_SNORKY_BROKER_NEWS) {
+        ngx_snorky_broker_wake_ring(broker);
+    }
+
+    broker->news[broker->nnews++] = hash;
+
+    /* in front of the flusher, which may be posted already */
+
+    ev = &broker->ring;
+
+    if (!ev->posted) {
+        ev->posted = 1;
+        ngx_queue_insert_head(&ngx_posted_events, &ev->queue);
+    }
+}
+
+
 /*
- * After an append: wakes those who listen, and those who do not but have so
- * much to skip that they would soon stop the log.
+ * Those who listen, and those who do not but have so much to skip that they
+ * would soon stop the log.
  */
 
 void
-ngx_snorky_broker_wake_listeners(ngx_snorky_broker_t *broker, uint64_t hash)
+ngx_snorky_broker_wake_ring(ngx_snorky_broker_t *broker)
 {
     uint64_t            head, half;
     ngx_uint_t          i;
@@ -108,12 +136,30 @@ ngx_snorky_broker_wake_listeners(ngx_snorky_broker_t *broker, uint64_t hash)
             continue;
         }
 
-        if (ngx_snorky_slot_interested(slot, hash)
+        if (ngx_snorky_broker_wake_interested(broker, slot)
             || head - ngx_snorky_load(&slot->cursor) > half)
         {
             ngx_snorky_broker_wake_slot(broker, i);
         }
     }
+
+    broker->nnews = 0;
+}
+
+
+static ngx_uint_t
+ngx_snorky_broker_wake_interested(ngx_snorky_broker_t *broker,
+    ngx_snorky_slot_t *slot)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < broker->nnews; i++) {
+        if (ngx_snorky_slot_interested(slot, broker->news[i])) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

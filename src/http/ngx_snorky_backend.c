@@ -89,6 +89,8 @@ ngx_snorky_backend_handler(ngx_http_request_t *r)
 
     worker->hub->stats->backend_requests++;
 
+    r->request_body_in_single_buf = 1;
+
     rc = ngx_http_read_client_request_body(r, ngx_snorky_backend_body_handler);
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
@@ -260,9 +262,16 @@ ngx_snorky_backend_read_body(ngx_http_request_t *r, ngx_str_t *body)
         return NGX_HTTP_BAD_REQUEST;
     }
 
-    len = 0;
+    cl = r->request_body->bufs;
 
-    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+    if (cl->next == NULL && ngx_buf_in_memory(cl->buf)) {
+        body->data = cl->buf->pos;
+        body->len = cl->buf->last - cl->buf->pos;
+
+        return NGX_OK;
+    }
+
+    for (len = 0; cl; cl = cl->next) {
         len += ngx_buf_size(cl->buf);
     }
 
