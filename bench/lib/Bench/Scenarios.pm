@@ -261,8 +261,7 @@ TEXT
 		name => 'idle_each',
 		title => 'Memory of an idle connection, a channel each',
 		text => <<'TEXT',
-The same with 18,000 channels of one subscriber, and a publication to each. What
-malloc leaves unused between blocks differs from run to run.
+The same with 18,000 channels of one subscriber, and a publication to each.
 TEXT
 		servers => [qw/ snorky snorky_lean nchan /],
 		load => [qw/ scenario=idle n=18000 channels=18000
