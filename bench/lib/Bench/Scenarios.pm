@@ -252,7 +252,7 @@ TEXT
 		servers => [qw/ snorky snorky_lean nchan ws /],
 		load => [qw/ scenario=idle n=18000 settle=500
 			seconds=1 limit=60 /],
-		rounds => 1,
+		rounds => 2,
 		columns => \@memory,
 		to => [qw/ nchan /],
 		targets => \@memory_targets,
@@ -266,7 +266,7 @@ TEXT
 		servers => [qw/ snorky snorky_lean nchan /],
 		load => [qw/ scenario=idle n=18000 channels=18000
 			post=1 settle=500 seconds=1 limit=60 /],
-		rounds => 1,
+		rounds => 3,
 		columns => \@memory,
 		to => [qw/ nchan /],
 		targets => \@memory_targets,

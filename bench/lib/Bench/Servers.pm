@@ -279,6 +279,16 @@ sub listening {
 		PeerPort => $port);
 }
 
+# the master listens before it has workers, and those are to be measured
+
+sub ready {
+	my ($s, $pid) = @_;
+
+	my @children = split ' ', slurp("/proc/$pid/task/$pid/children");
+
+	return @children >= ($s->{workers} // 0) && listening($s->{port});
+}
+
 sub start {
 	my ($self, $name) = @_;
 
@@ -302,7 +312,7 @@ sub start {
 	$self->{running}{$pid} = 1;
 
 	for (1 .. 200) {
-		return $pid if listening($s->{port});
+		return $pid if ready($s, $pid);
 
 		if (waitpid($pid, WNOHANG) == $pid) {
 			delete $self->{running}{$pid};
