@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 
-#define BENCH_HIST_BITS   4
+#define BENCH_HIST_BITS   6
 #define BENCH_HIST_SIZE   ((64 - BENCH_HIST_BITS + 1) << BENCH_HIST_BITS)
 
 
