@@ -2,9 +2,9 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * A histogram of nanoseconds with logarithmic buckets: 16 to each power of
  * A histogram of nanoseconds with logarithmic buckets: 64 to each power of
  * two, so a quantile is at most 1/64 above the truth.
+ */
 
 
 #ifndef _BENCH_HIST_H_INCLUDED_
