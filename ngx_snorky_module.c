@@ -186,6 +186,13 @@ static ngx_command_t  ngx_snorky_commands[] = {
       offsetof(ngx_snorky_loc_conf_t, identity),
       NULL },
 
+    { ngx_string("snorky_max_connections"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2,
+      ngx_snorky_directive_max_connections,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("snorky_max_message_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -420,6 +427,7 @@ ngx_snorky_create_loc_conf(ngx_conf_t *cf)
     slcf->origins = NGX_CONF_UNSET_PTR;
     slcf->protocols = NGX_CONF_UNSET_PTR;
     slcf->backend_keys = NGX_CONF_UNSET_PTR;
+    slcf->max_connections = NGX_CONF_UNSET_PTR;
 
     return slcf;
 }
@@ -454,6 +462,8 @@ ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
     ngx_conf_merge_ptr_value(conf->protocols, prev->protocols, NULL);
     ngx_conf_merge_ptr_value(conf->backend_keys, prev->backend_keys, NULL);
+    ngx_conf_merge_ptr_value(conf->max_connections, prev->max_connections,
+                             NULL);
 
     ngx_snorky_inherit_handler(cf, prev, conf);
 

@@ -19,7 +19,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http access rewrite /)->plan(200);
+my $t = Test::Nginx->new()->has(qw/ http access rewrite /)->plan(213);
 
 
 # what is refused, and that it is told what and why
@@ -142,6 +142,18 @@ refused('location', $_->[0], $_->[1]) for
     [ 'snorky_websocket_protocol a; snorky_websocket_protocol b',
       'snorky_websocket_protocol.*duplicate' ],
 
+    # the limits of connections
+
+    (map { [ "snorky_max_connections $_", 'number of arguments' ] }
+        '', '$host', '$host 1 2'),
+    (map { [ "snorky_max_connections \$host $_", "connections \"$_\"" ] }
+        qw/ 0 -1 x 1k 99999999999999999999 /),
+    [ 'snorky_max_connections $host ""', 'connections ""' ],
+    [ 'snorky_max_connections "" 1', 'empty key' ],
+    [ 'snorky_max_connections $nothing_such 1', 'nothing_such' ],
+    [ 'snorky_max_connections $host 1; snorky_max_connections $host 2',
+      'snorky_max_connections.*duplicate' ],
+
     (map { my $name = $_; map { [ "$name $_", $name ] } qw/ 0 -1 x "" 1q /,
         "1; $name 2" }
         map { "snorky_$_" } qw/ max_message_size max_channel_size send_buffer
@@ -169,6 +181,8 @@ accepted($_->[0], $_->[1]) for
     [ 'snorky_backend_key x;', 'snorky_backend;' ],
     [ '', 'snorky_ping_interval 0; snorky_publish_timeout 0;' ],
     [ '', 'snorky_websocket; if ($arg_x) { return 403; }' ],
+    [ 'snorky_max_connections $host 1;', 'snorky_max_connections $host 2;'
+      . 'snorky_max_connections $uri 2; snorky_max_connections all 99;' ],
     [ '', 'snorky_origins same https://*.example.com ~^https://x$;' ],
     [ 'snorky_max_depth 1; snorky_send_buffer 1;',
       'snorky_max_depth 2; snorky_send_buffer 2;' ];

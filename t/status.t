@@ -99,8 +99,8 @@ my @closes = map { "closed_$_" } qw/ normal lost protocol invalid too_big slow
 
 my @counters = (qw/ connections messages_in messages_out bytes_in bytes_out
     publications deliveries backend_requests malformed errors waits overloaded
-    bells_sent bells_received revoked drops rejected_origin rejected_handshake /,
-    @closes);
+    bells_sent bells_received revoked drops rejected_origin rejected_handshake
+    rejected_limit /, @closes);
 
 wait_until { @{ status_json()->{workers} } == 2 };
 

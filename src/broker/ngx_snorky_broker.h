@@ -15,6 +15,7 @@
 #include "ngx_snorky.h"
 #include "ngx_snorky_journal.h"
 #include "ngx_snorky_msg.h"
+#include "ngx_snorky_tally.h"
 #include "ngx_snorky_zone.h"
 
 
@@ -73,6 +74,7 @@ typedef struct {
 #define NGX_SNORKY_FAULT_COMMITTED  3   /* it exists; the mutex is held */
 #define NGX_SNORKY_FAULT_ALLOCATED  4   /* a change has its memory */
 #define NGX_SNORKY_FAULT_APPLIED    5   /* it is done, but not committed */
+#define NGX_SNORKY_FAULT_COUNTED    6   /* a client is, amidst the change */
 
 #endif
 
@@ -229,6 +231,41 @@ typedef struct {
 } ngx_snorky_broker_hold_t;
 
 void ngx_snorky_broker_part(ngx_snorky_broker_t *broker, ngx_queue_t *holds);
+
+
+/* What a client is counted by, with all workers' clients. */
+
+typedef struct {
+    uint64_t                       hash;
+    ngx_str_t                      key;         /* empty: not by this one */
+    uint64_t                       most;
+
+    /* the answer */
+    ngx_snorky_store_tally_t      *tally;       /* to be given back, or NULL */
+    ngx_uint_t                     full;        /* this is why, if DECLINED */
+} ngx_snorky_broker_count_t;
+
+
+/*
+ * Counts a client under all n keys, which differ and have 255 bytes at most,
+ * or under none.
+ *
+ *   NGX_OK
+ *   NGX_DECLINED  there are as many already as there may be
+ *   NGX_BUSY      the store is full
+ *   NGX_AGAIN     no seat, or the mutex can't be had
+ */
+
+ngx_int_t ngx_snorky_broker_count(ngx_snorky_broker_t *broker,
+    ngx_snorky_broker_count_t *counts, ngx_uint_t n);
+
+/*
+ * The client has gone; NULL may stand among its n tallies.  Before lost()
+ * returns, all have been given back.
+ */
+
+void ngx_snorky_broker_uncount(ngx_snorky_broker_t *broker,
+    ngx_snorky_store_tally_t **tallies, ngx_uint_t n);
 
 uint64_t ngx_snorky_broker_hash(ngx_snorky_broker_t *broker, ngx_str_t *name);
 

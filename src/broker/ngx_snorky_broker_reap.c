@@ -53,6 +53,14 @@ ngx_snorky_broker_forget_parted(ngx_snorky_broker_t *broker)
 {
     ngx_queue_t  *q;
 
+    if (broker->departed) {
+        ngx_free(broker->departed);
+        broker->departed = NULL;
+    }
+
+    broker->ndeparted = 0;
+    broker->departed_size = 0;
+
     while (!ngx_queue_empty(&broker->parted)) {
         q = ngx_queue_head(&broker->parted);
 
@@ -77,6 +85,8 @@ ngx_snorky_broker_reap(ngx_snorky_broker_t *broker)
     ngx_snorky_broker_reap_t  reap;
 
     store = &broker->zone->store;
+
+    ngx_snorky_broker_settle(broker);
 
     for (round = 0; round < NGX_SNORKY_BROKER_REAP_ROUNDS; round++) {
 

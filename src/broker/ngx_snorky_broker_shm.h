@@ -4,7 +4,8 @@
  *
  * The state of the broker over shared memory, for its files: the log and this
  * worker's slot (_shm.c), changes of the store (_change.c), the holds of those
- * who have gone (_reap.c), whom to wake (_wake.c), who is lost (_judge.c).
+ * who have gone (_reap.c), who is counted (_tally.c), whom to wake (_wake.c),
+ * who is lost (_judge.c).
  */
 
 
@@ -27,6 +28,11 @@ struct ngx_snorky_broker_s {
     uint64_t                       epoch;       /* of the store */
     uint64_t                       sessions;    /* so many have had a number */
     ngx_queue_t                    parted;      /* holds, to be released */
+
+    /* of clients that have gone while the mutex could not be had */
+    ngx_snorky_store_tally_t     **departed;
+    ngx_uint_t                     ndeparted;
+    ngx_uint_t                     departed_size;
 
     ngx_snorky_stats_t            *stats;       /* the slot's, if it has one */
     ngx_snorky_stats_t             spare;
@@ -92,6 +98,9 @@ void ngx_snorky_broker_forget_parted(ngx_snorky_broker_t *broker);
 
 /* releases what can be: the parted, the orphans, those who wait too long */
 void ngx_snorky_broker_reap(ngx_snorky_broker_t *broker);
+
+/* takes off the tallies what is to be: the departed, the orphans */
+void ngx_snorky_broker_settle(ngx_snorky_broker_t *broker);
 
 /* the rest of the log is delivered in the next round */
 #define ngx_snorky_broker_drain_later(broker)                                 \

@@ -49,6 +49,10 @@ ngx_snorky_session_leave(ngx_snorky_session_t *s)
     if (s->listed) {
         ngx_snorky_hub_remove(s->hub, s);
     }
+
+    if (s->ops->left) {
+        s->ops->left(s);
+    }
 }
 
 

@@ -45,6 +45,9 @@ typedef struct {
     /* dispatch again what the dispatch answered with NGX_AGAIN */
     void                     (*resume)(ngx_snorky_session_t *s);
 
+    /* the session leaves, whatever the reason; may be NULL */
+    void                     (*left)(ngx_snorky_session_t *s);
+
 } ngx_snorky_session_ops_t;
 
 

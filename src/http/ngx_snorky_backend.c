@@ -53,7 +53,8 @@ static void ngx_snorky_backend_cleanup(void *data);
 static ngx_snorky_session_ops_t  ngx_snorky_backend_ops = {
     ngx_snorky_backend_send,
     ngx_snorky_backend_close,
-    ngx_snorky_backend_resume
+    ngx_snorky_backend_resume,
+    NULL
 };
 
 

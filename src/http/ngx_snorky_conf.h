@@ -69,6 +69,7 @@ typedef struct {
     ngx_http_complex_value_t    *identity;
     ngx_array_t                 *origins;       /* of ngx_snorky_origin_t */
     ngx_array_t                 *protocols;     /* of ngx_str_t */
+    ngx_array_t                 *max_connections; /* of ngx_snorky_limit_t */
     ngx_array_t                 *backend_keys;  /* ngx_http_complex_value_t */
 
     ngx_str_t                    registry_name;

@@ -10,6 +10,7 @@
 #include "ngx_snorky_directive.h"
 #include "ngx_snorky_backend.h"
 #include "ngx_snorky_header.h"
+#include "ngx_snorky_limit.h"
 #include "ngx_snorky_origin.h"
 #include "ngx_snorky_status.h"
 #include "ngx_snorky_websocket.h"
@@ -28,6 +29,8 @@ static char *ngx_snorky_directive_handler(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_handler_pt handler);
 static char *ngx_snorky_directive_registry_name(ngx_conf_t *cf,
     ngx_snorky_loc_conf_t *slcf);
+static char *ngx_snorky_directive_compile(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_http_complex_value_t *cv);
 static char *ngx_snorky_directive_check(ngx_conf_t *cf, ngx_uint_t valid,
     const char *rule);
 
@@ -385,13 +388,66 @@ ngx_snorky_directive_protocols(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
+ngx_snorky_directive_max_connections(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_snorky_loc_conf_t *slcf = conf;
+
+    ngx_int_t            n;
+    ngx_str_t           *value;
+    ngx_uint_t           i;
+    ngx_snorky_limit_t  *limit;
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        return "has an empty key";
+    }
+
+    n = ngx_atoi(value[2].data, value[2].len);
+
+    if (n <= 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid number of connections \"%V\"", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (slcf->max_connections == NGX_CONF_UNSET_PTR) {
+        slcf->max_connections = ngx_array_create(cf->pool, 2,
+                                                 sizeof(ngx_snorky_limit_t));
+        if (slcf->max_connections == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    limit = slcf->max_connections->elts;
+
+    for (i = 0; i < slcf->max_connections->nelts; i++) {
+        if (limit[i].key.value.len == value[1].len
+            && ngx_strcmp(limit[i].key.value.data, value[1].data) == 0)
+        {
+            return "is duplicate";
+        }
+    }
+
+    limit = ngx_array_push(slcf->max_connections);
+    if (limit == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    limit->most = n;
+
+    return ngx_snorky_directive_compile(cf, &value[1], &limit->key);
+}
+
+
+char *
 ngx_snorky_directive_backend_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_snorky_loc_conf_t *slcf = conf;
 
-    ngx_str_t                        *value;
-    ngx_http_complex_value_t         *cv;
-    ngx_http_compile_complex_value_t  ccv;
+    ngx_str_t                 *value;
+    ngx_http_complex_value_t  *cv;
 
     value = cf->args->elts;
 
@@ -412,17 +468,24 @@ ngx_snorky_directive_backend_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    return ngx_snorky_directive_compile(cf, &value[1], cv);
+}
+
+
+static char *
+ngx_snorky_directive_compile(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_http_complex_value_t *cv)
+{
+    ngx_http_compile_complex_value_t  ccv;
+
     ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
 
     ccv.cf = cf;
-    ccv.value = &value[1];
+    ccv.value = text;
     ccv.complex_value = cv;
 
-    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return (ngx_http_compile_complex_value(&ccv) == NGX_OK) ? NGX_CONF_OK
+                                                            : NGX_CONF_ERROR;
 }
 
 
@@ -452,6 +515,9 @@ ngx_snorky_directive_fault(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     } else if (ngx_strcmp(value[1].data, "applied") == 0) {
         smcf->hub.broker.fault = NGX_SNORKY_FAULT_APPLIED;
+
+    } else if (ngx_strcmp(value[1].data, "counted") == 0) {
+        smcf->hub.broker.fault = NGX_SNORKY_FAULT_COUNTED;
 
     } else {
         return "has an invalid place";

@@ -58,6 +58,7 @@ static ngx_snorky_status_field_t  ngx_snorky_status_fields[] = {
     ngx_snorky_status_field(drops),
     ngx_snorky_status_field(rejected_origin),
     ngx_snorky_status_field(rejected_handshake),
+    ngx_snorky_status_field(rejected_limit),
     ngx_snorky_status_field(closed_normal),
     ngx_snorky_status_field(closed_lost),
     ngx_snorky_status_field(closed_protocol),

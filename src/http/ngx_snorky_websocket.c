@@ -11,6 +11,7 @@
 #include "ngx_snorky_websocket.h"
 #include "ngx_snorky_handshake.h"
 #include "ngx_snorky_lean.h"
+#include "ngx_snorky_limit.h"
 #include "ngx_snorky_origin.h"
 #include "ngx_snorky_trim.h"
 #include "ngx_snorky_ws_end.h"
@@ -38,6 +39,7 @@ static void ngx_snorky_websocket_send(ngx_snorky_session_t *s,
 static void ngx_snorky_websocket_close(ngx_snorky_session_t *s,
     ngx_uint_t code, const char *reason);
 static void ngx_snorky_websocket_resume(ngx_snorky_session_t *s);
+static void ngx_snorky_websocket_left(ngx_snorky_session_t *s);
 
 static void ngx_snorky_websocket_cleanup(void *data);
 
@@ -45,7 +47,8 @@ static void ngx_snorky_websocket_cleanup(void *data);
 static ngx_snorky_session_ops_t  ngx_snorky_websocket_ops = {
     ngx_snorky_websocket_send,
     ngx_snorky_websocket_close,
-    ngx_snorky_websocket_resume
+    ngx_snorky_websocket_resume,
+    ngx_snorky_websocket_left
 };
 
 
@@ -125,6 +128,13 @@ ngx_snorky_websocket_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    rc = ngx_snorky_limit_enter(r, worker, conf->max_connections,
+                                ngx_snorky_ws_tallies(ws));
+    if (rc != NGX_OK) {
+        ngx_http_set_ctx(r, NULL, ngx_snorky_module);
+        return rc;
+    }
+
     rc = ngx_snorky_handshake_accept(r, conf->protocols);
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
@@ -146,6 +156,7 @@ ngx_snorky_websocket_handler(ngx_http_request_t *r)
 static ngx_snorky_ws_t *
 ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker)
 {
+    size_t                  size;
     ngx_str_t               identity;
     ngx_pool_t             *pool;
     ngx_snorky_ws_t        *ws;
@@ -157,14 +168,18 @@ ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker)
     }
 
     conf = ngx_http_get_module_loc_conf(r, ngx_snorky_module);
+    size = sizeof(ngx_snorky_ws_t);
 
-    pool = ngx_snorky_lean_create_pool(r, sizeof(ngx_snorky_ws_t)
-                                          + identity.len, conf->lean);
+    if (conf->max_connections) {
+        size += conf->max_connections->nelts * sizeof(void *);
+    }
+
+    pool = ngx_snorky_lean_create_pool(r, size + identity.len, conf->lean);
     if (pool == NULL) {
         return NULL;
     }
 
-    ws = ngx_pcalloc(pool, sizeof(ngx_snorky_ws_t));
+    ws = ngx_pcalloc(pool, size);
     if (ws == NULL) {
         return NULL;
     }
@@ -512,12 +527,30 @@ ngx_snorky_websocket_resume(ngx_snorky_session_t *s)
 }
 
 
+static void
+ngx_snorky_websocket_left(ngx_snorky_session_t *s)
+{
+    ngx_snorky_ws_t *ws = (ngx_snorky_ws_t *) s;
+
+    ngx_snorky_limit_leave(ws->worker, ws->conf->max_connections,
+                           ngx_snorky_ws_tallies(ws));
+}
+
+
 /* nginx ends the request by itself: at worker_shutdown_timeout, for instance */
 
 static void
 ngx_snorky_websocket_cleanup(void *data)
 {
     ngx_snorky_ws_t *ws = data;
+
+    if (ws->finished) {
+
+        /* it may have been counted, and then not opened */
+
+        ngx_snorky_websocket_left(&ws->peer.session);
+        return;
+    }
 
     if (ws->peer.request) {
         ngx_snorky_ws_end_stop(ws, NGX_SNORKY_WS_SERVICE_RESTART,

@@ -67,6 +67,10 @@ typedef struct {
 } ngx_snorky_ws_t;
 
 
+/* behind it: a tally for each of the location's limits, if there are any */
+#define ngx_snorky_ws_tallies(ws)                                             \
+    ((ngx_snorky_store_tally_t **) ((ws) + 1))
+
 #define ngx_snorky_ws_connection(ws)  (ws)->output.connection
 #define ngx_snorky_ws_stats(ws)       (ws)->worker->hub->stats
 

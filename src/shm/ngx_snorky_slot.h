@@ -62,6 +62,7 @@ typedef struct {
     uint64_t                  drops;
     uint64_t                  rejected_origin;
     uint64_t                  rejected_handshake;
+    uint64_t                  rejected_limit;
     uint64_t                  closed_normal;
     uint64_t                  closed_lost;
     uint64_t                  closed_protocol;

@@ -13,6 +13,9 @@
 /* a bucket for so many bytes of the zone */
 #define NGX_SNORKY_STORE_BUCKET     1024
 
+/* of these, as many as there are buckets of tallies */
+#define NGX_SNORKY_STORE_TALLIES    4
+
 /* with less, the pool's own tables would leave nothing */
 #define NGX_SNORKY_STORE_MIN_PAGES  2
 
@@ -22,6 +25,7 @@
 
 
 static size_t ngx_snorky_store_listed(ngx_snorky_store_record_t *record);
+static void ngx_snorky_store_move(ngx_queue_t *to, ngx_queue_t *from);
 
 
 ngx_int_t
@@ -36,15 +40,21 @@ ngx_snorky_store_init(ngx_snorky_store_t *store, ngx_slab_pool_t *pool,
     }
 
     store->mask = n - 1;
+    store->tally_mask = n / NGX_SNORKY_STORE_TALLIES - 1;
     store->nowners = nslots;
 
     store->sets = ngx_slab_alloc(pool, n * sizeof(void *));
     store->records = ngx_slab_alloc(pool, n * sizeof(void *));
     store->owners = ngx_slab_alloc(pool, nslots * sizeof(ngx_queue_t));
+    store->tallies = ngx_slab_alloc(pool,
+                                (store->tally_mask + 1) * sizeof(void *));
+    store->tally_owners = ngx_slab_alloc(pool, nslots * sizeof(ngx_queue_t));
 
     if (store->sets == NULL
         || store->records == NULL
-        || store->owners == NULL)
+        || store->owners == NULL
+        || store->tallies == NULL
+        || store->tally_owners == NULL)
     {
         return NGX_ERROR;
     }
@@ -89,12 +99,15 @@ ngx_snorky_store_reset_locked(ngx_snorky_store_t *store)
 
     ngx_memzero(store->sets, (store->mask + 1) * sizeof(void *));
     ngx_memzero(store->records, (store->mask + 1) * sizeof(void *));
+    ngx_memzero(store->tallies, (store->tally_mask + 1) * sizeof(void *));
 
     ngx_queue_init(&store->orphans);
     ngx_queue_init(&store->journals);
+    ngx_queue_init(&store->tally_orphans);
 
     for (i = 0; i < store->nowners; i++) {
         ngx_queue_init(&store->owners[i]);
+        ngx_queue_init(&store->tally_owners[i]);
     }
 
     if (pool) {
@@ -412,14 +425,28 @@ ngx_snorky_store_release_locked(ngx_snorky_store_t *store,
 void
 ngx_snorky_store_orphan_locked(ngx_snorky_store_t *store, ngx_uint_t slot)
 {
-    if (ngx_queue_empty(&store->owners[slot])) {
+    if (ngx_queue_empty(&store->owners[slot])
+        && ngx_queue_empty(&store->tally_owners[slot]))
+    {
         return;
     }
 
     ngx_snorky_store_begin_locked(store);
 
-    ngx_queue_add(&store->orphans, &store->owners[slot]);
-    ngx_queue_init(&store->owners[slot]);
+    ngx_snorky_store_move(&store->orphans, &store->owners[slot]);
+    ngx_snorky_store_move(&store->tally_orphans, &store->tally_owners[slot]);
 
     ngx_snorky_store_end_locked(store);
+}
+
+
+static void
+ngx_snorky_store_move(ngx_queue_t *to, ngx_queue_t *from)
+{
+    if (ngx_queue_empty(from)) {
+        return;
+    }
+
+    ngx_queue_add(to, from);
+    ngx_queue_init(from);
 }

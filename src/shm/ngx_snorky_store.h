@@ -8,7 +8,8 @@
  *
  * A hold is known by its owner's slot and by the number of its session, never
  * by a worker's pointer.  When a slot changes hands, its holds are orphans,
- * and whoever comes first releases them.
+ * and whoever comes first releases them.  So it is with tallies
+ * (ngx_snorky_tally.h).
  *
  * The store is a slab pool of its own inside of the zone.  All is done under
  * the zone's mutex.  What changes it does so between begin and end: who finds
@@ -28,6 +29,7 @@ typedef struct ngx_snorky_store_set_s      ngx_snorky_store_set_t;
 typedef struct ngx_snorky_store_record_s   ngx_snorky_store_record_t;
 typedef struct ngx_snorky_store_wait_s     ngx_snorky_store_wait_t;
 typedef struct ngx_snorky_store_journal_s  ngx_snorky_store_journal_t;
+typedef struct ngx_snorky_store_tally_s    ngx_snorky_store_tally_t;
 
 
 struct ngx_snorky_store_set_s {
@@ -85,6 +87,11 @@ typedef struct {
     ngx_uint_t                    nowners;
     ngx_queue_t                   orphans;      /* holds of dead workers */
     ngx_queue_t                   journals;
+
+    ngx_uint_t                    tally_mask;   /* number of buckets - 1 */
+    ngx_snorky_store_tally_t    **tallies;
+    ngx_queue_t                  *tally_owners; /* tallies, by slot */
+    ngx_queue_t                   tally_orphans;
 } ngx_snorky_store_t;
 
 
@@ -172,7 +179,7 @@ void ngx_snorky_store_hold_locked(ngx_snorky_store_t *store,
 void ngx_snorky_store_release_locked(ngx_snorky_store_t *store,
     ngx_snorky_store_hold_t *hold);
 
-/* nobody answers for the holds of this slot any more; short, whatever they */
+/* nobody answers for what this slot has any more; short, however much it is */
 void ngx_snorky_store_orphan_locked(ngx_snorky_store_t *store,
     ngx_uint_t slot);
 
