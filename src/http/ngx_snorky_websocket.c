@@ -254,6 +254,9 @@ ngx_snorky_websocket_open(ngx_snorky_ws_t *ws)
 
     if (!ws->accepting) {
         ngx_snorky_websocket_accepted(ws);
+
+    } else if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     /* what has come already is read in an event of its own */

@@ -33,6 +33,11 @@ ngx_snorky_ws_end(ngx_snorky_ws_t *ws, ngx_int_t rc)
             r->lingering_close = 1;
         }
 
+        /* while a mirror's request keeps it, its events are not ours */
+
+        r->read_event_handler = ngx_http_block_reading;
+        r->write_event_handler = ngx_http_request_empty_handler;
+
         ngx_http_finalize_request(r, rc);
         return;
     }
