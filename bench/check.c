@@ -721,6 +721,48 @@ check_handshake(check_t *ck)
 }
 
 
+/* what the bystander makes of an answer that comes in two pieces */
+
+static int
+check_page(bench_load_t *load, const char *first, const char *second)
+{
+    int  rc, fds[2];
+
+    (void) !socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds);
+
+    (void) !write(fds[1], first, strlen(first));
+    (void) !write(fds[1], second, strlen(second));
+    (void) shutdown(fds[1], SHUT_WR);
+
+    rc = bench_bystander_ask(load, fds[0]);
+
+    close(fds[0]);
+    close(fds[1]);
+
+    return rc;
+}
+
+
+static void
+check_bystander(check_t *ck)
+{
+    bench_load_t  *load;
+
+    load = check_load();
+
+    check(ck, check_page(load, "HTTP/1.1 200 OK\r\nContent-Le",
+                         "ngth: 0\r\n\r\n") == BENCH_OK,
+          "the bystander takes the empty page");
+
+    check(ck, check_page(load, "HTTP/1.1 404 Not Found\r\n", "\r\n")
+              == BENCH_ERROR
+              && check_page(load, "HTTP/1.1 200 OK\r\n", "\r\nx")
+                 == BENCH_ERROR
+              && check_page(load, "HTTP/1.1 200 OK\r\n", "") == BENCH_ERROR,
+          "it takes no other, and no part of one");
+}
+
+
 static void
 check_payload(check_t *ck)
 {
@@ -764,6 +806,7 @@ main(void)
     check_churn(&ck);
     check_inflate(&ck);
     check_handshake(&ck);
+    check_bystander(&ck);
     check_payload(&ck);
 
     (void) printf("1..%d\n", ck.number);
