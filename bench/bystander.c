@@ -111,12 +111,47 @@ bench_bystander_pause(uint64_t until)
 }
 
 
+static int
+bench_bystander_turn(bench_load_t *load, int fd)
+{
+    uint32_t         measured, measuring;
+    uint64_t         due, asked, answered;
+    bench_shared_t  *sh;
+
+    sh = load->shared;
+
+    due = bench_load_now() + BENCH_BYSTANDER_PAUSE;
+    bench_bystander_pause(due);
+
+    measured = __atomic_load_n(&sh->measured, __ATOMIC_ACQUIRE);
+    measuring = __atomic_load_n(&sh->measuring, __ATOMIC_ACQUIRE);
+
+    asked = bench_load_now();
+
+    if (bench_bystander_ask(load, fd) != BENCH_OK) {
+        (void) fprintf(stderr, "load: the bystander got no answer\n");
+        return BENCH_ERROR;
+    }
+
+    answered = bench_load_now();
+
+    /* a wait may be longer than what is measured */
+
+    if (measuring
+        || __atomic_load_n(&sh->measured, __ATOMIC_ACQUIRE) != measured)
+    {
+        bench_hist_add(&sh->bystander->latency, answered - asked);
+        bench_hist_add(&sh->bystander->late, asked - due);
+    }
+
+    return BENCH_OK;
+}
+
+
 void
 bench_bystander_run(bench_load_t *load)
 {
     int                  fd;
-    uint32_t             measuring;
-    uint64_t             due, asked;
     bench_bystander_t   *by;
     struct sched_param   param;
 
@@ -127,31 +162,11 @@ bench_bystander_run(bench_load_t *load)
 
     fd = bench_bystander_connect(load);
 
-    if (fd == -1) {
-        __atomic_store_n(&by->failed, 1, __ATOMIC_RELEASE);
-        return;
-    }
-
     while (!__atomic_load_n(&load->shared->stop, __ATOMIC_ACQUIRE)) {
 
-        due = bench_load_now() + BENCH_BYSTANDER_PAUSE;
-        bench_bystander_pause(due);
-
-        measuring = __atomic_load_n(&load->shared->measuring,
-                                    __ATOMIC_ACQUIRE);
-        asked = bench_load_now();
-
-        if (bench_bystander_ask(load, fd) != BENCH_OK) {
-            (void) fprintf(stderr, "load: the bystander got no answer\n");
+        if (fd == -1 || bench_bystander_turn(load, fd) != BENCH_OK) {
             __atomic_store_n(&by->failed, 1, __ATOMIC_RELEASE);
-            break;
-        }
-
-        if (measuring) {
-            bench_hist_add(&by->latency, bench_load_now() - asked);
-            bench_hist_add(&by->late, asked - due);
+            return;
         }
     }
-
-    close(fd);
 }

@@ -199,6 +199,7 @@ typedef struct {
 
 typedef struct {
     uint32_t                   measuring;
+    uint32_t                   measured;    /* how often it has begun */
     uint32_t                   stop;
     uint32_t                   churning;
     uint32_t                  *workers;     /* subscribers by worker */

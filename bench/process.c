@@ -323,6 +323,8 @@ void
 bench_process_record(bench_load_t *load, uint32_t measuring)
 {
     __atomic_store_n(&load->shared->measuring, measuring, __ATOMIC_RELEASE);
+    (void) __atomic_add_fetch(&load->shared->measured, measuring,
+                              __ATOMIC_ACQ_REL);
 
     bench_process_choose(load, measuring);
 
