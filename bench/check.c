@@ -722,6 +722,32 @@ check_handshake(check_t *ck)
 
 
 static void
+check_bystander(check_t *ck)
+{
+    int            fds[2];
+    bench_load_t   load;
+
+    memset(&load, 0, sizeof(load));
+    load.host = "127.0.0.1";
+
+    (void) !socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds);
+    (void) !write(fds[1], "HTTP/1.1 200 OK\r\n", 17);
+    (void) !write(fds[1], "\r\n", 2);
+    check(ck, bench_bystander_ask(&load, fds[0]) == BENCH_OK,
+          "the bystander takes an empty page, in pieces as well");
+
+    (void) !write(fds[1], "HTTP/1.1 404 No\r\n\r\n", 19);
+    (void) !write(fds[1], "HTTP/1.1 200 OK\r\n\r\nx", 20);
+    check(ck, bench_bystander_ask(&load, fds[0]) == BENCH_ERROR
+              && bench_bystander_ask(&load, fds[0]) == BENCH_ERROR,
+          "it takes no other answer");
+
+    close(fds[0]);
+    close(fds[1]);
+}
+
+
+static void
 check_payload(check_t *ck)
 {
     int            exact;
@@ -764,6 +790,7 @@ main(void)
     check_churn(&ck);
     check_inflate(&ck);
     check_handshake(&ck);
+    check_bystander(&ck);
     check_payload(&ck);
 
     (void) printf("1..%d\n", ck.number);

@@ -78,6 +78,7 @@ static const bench_option_t  bench_options[] = {
     bench_number(warmup, 1, 0, "seconds before that"),
     bench_number(inflight, 128, 1, "handshakes at a time, of a process"),
     bench_number(processes, 1, 1, "that share the subscribers"),
+    bench_number(bystander, 0, 0, "1: another client asks for a page"),
     bench_number(settle, 200, 0, "milliseconds after the last handshake"),
     bench_number(limit, 0, 0, "seconds of the whole run; 0: as it needs"),
     bench_number(pid, 0, 0, "the server's (master) process"),
@@ -304,6 +305,10 @@ bench_load_conflict(bench_load_t *load)
 
     if (load->size > BENCH_READ - 2 * BENCH_DIALECT_ROOM) {
         return "a publication must fit into one read";
+    }
+
+    if (load->bystander && strcmp(load->scenario, "fanout") != 0) {
+        return "only scenario=fanout has a bystander";
     }
 
     if (load->channels == 0 || load->channels > 1000000) {

@@ -14,6 +14,7 @@
  *     publisher.c   a connection that publishes, over WebSocket or POST
  *     payload.c     what is published
  *     process.c     several processes that share the subscribers
+ *     bystander.c   a process that asks for a page meanwhile
  *     scenario_*.c  what a run does, from its start to its report
  */
 
@@ -184,10 +185,21 @@ typedef struct {
 } bench_count_t;
 
 
+/* what the bystander writes; the others look whether it has failed */
+
+typedef struct {
+    bench_hist_t               latency;     /* of its requests */
+    bench_hist_t               late;        /* after its pauses */
+    uint32_t                   first;       /* it goes before the load */
+    uint32_t                   failed;
+} bench_bystander_t;
+
+
 /* memory that the processes of a run share */
 
 typedef struct {
     uint32_t                   measuring;
+    uint32_t                   measured;    /* how often it has begun */
     uint32_t                   stop;
     uint32_t                   churning;
     uint32_t                  *workers;     /* subscribers by worker */
@@ -196,6 +208,7 @@ typedef struct {
     bench_hist_t              *latencies;   /* by process */
     bench_hist_t              *others;      /* on other workers; with mark= */
     bench_board_t             *boards;      /* by publisher */
+    bench_bystander_t         *bystander;   /* or NULL */
 } bench_shared_t;
 
 
@@ -225,6 +238,7 @@ struct bench_load_s {
     uint32_t                   warmup;
     uint32_t                   inflight;    /* handshakes at a time */
     uint32_t                   processes;
+    uint32_t                   bystander;   /* there is one */
     uint32_t                   settle;      /* milliseconds */
     uint32_t                   limit;       /* seconds, for the whole run */
     uint32_t                   pid;         /* the server's master */
@@ -327,6 +341,9 @@ void bench_report_rates(bench_load_t *load, bench_sample_t *from,
 
 /* the members of mark=: the workers, and latencies with and without a hop */
 void bench_report_workers(bench_load_t *load);
+
+/* the members of bystander= */
+void bench_report_bystander(bench_load_t *load);
 
 /* the members that tell who was busy between them */
 void bench_report_busy(bench_sample_t *from, bench_sample_t *to);
@@ -431,6 +448,15 @@ void bench_process_record(bench_load_t *load, uint32_t measuring);
 
 /* ends the others, and has all of them count what was lost */
 void bench_process_finish(bench_load_t *load);
+
+
+/* bystander.c */
+
+/* asks for a page after the other until the run is to stop */
+void bench_bystander_run(bench_load_t *load);
+
+/* once; BENCH_ERROR: what came is not the empty page, or nothing did */
+int bench_bystander_ask(bench_load_t *load, int fd);
 
 
 /* subscriber.c */

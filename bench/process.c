@@ -62,6 +62,10 @@ bench_process_share(bench_load_t *load)
                                                * sizeof(*sh->boards->missing));
     }
 
+    if (load->bystander) {
+        sh->bystander = bench_process_map(sizeof(*sh->bystander));
+    }
+
     load->shared = sh;
     load->count = sh->counts;
 
@@ -181,30 +185,49 @@ bench_process_run(bench_load_t *load)
 }
 
 
-void
-bench_process_start(bench_load_t *load)
+/* returns zero in the new process */
+
+static pid_t
+bench_process_fork(bench_load_t *load)
 {
-    pid_t     pid;
-    uint32_t  i;
+    pid_t  pid;
 
-    (void) fflush(stdout);
+    pid = fork();
 
-    for (i = 1; i < load->processes; i++) {
-        pid = fork();
+    if (pid == -1) {
+        perror("load: fork()");
+        exit(1);
+    }
 
-        if (pid == -1) {
-            perror("load: fork()");
-            exit(1);
-        }
-
-        if (pid) {
-            continue;
-        }
+    if (pid == 0) {
 
         /* alarms are not inherited; neither is the end of the parent */
 
         (void) alarm(load->limit + 10);
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    }
+
+    return pid;
+}
+
+
+void
+bench_process_start(bench_load_t *load)
+{
+    uint32_t  i;
+
+    (void) fflush(stdout);
+
+    if (load->bystander && bench_process_fork(load) == 0) {
+        bench_bystander_run(load);
+        _exit(0);
+    }
+
+    for (i = 1; i < load->processes; i++) {
+
+        if (bench_process_fork(load)) {
+            continue;
+        }
 
         bench_process_init(load, i);
         bench_process_run(load);
@@ -276,6 +299,11 @@ bench_process_total(bench_load_t *load, bench_count_t *total)
         total->self += c->self;
         total->user += c->user;
     }
+
+    if (load->bystander) {
+        total->failed += __atomic_load_n(&load->shared->bystander->failed,
+                                         __ATOMIC_ACQUIRE);
+    }
 }
 
 
@@ -295,6 +323,8 @@ void
 bench_process_record(bench_load_t *load, uint32_t measuring)
 {
     __atomic_store_n(&load->shared->measuring, measuring, __ATOMIC_RELEASE);
+    (void) __atomic_add_fetch(&load->shared->measured, measuring,
+                              __ATOMIC_ACQ_REL);
 
     bench_process_choose(load, measuring);
 

@@ -174,6 +174,10 @@ bench_report_rates(bench_load_t *load, bench_sample_t *from,
         bench_report_workers(load);
     }
 
+    if (load->bystander) {
+        bench_report_bystander(load);
+    }
+
     free(latency);
 }
 
@@ -209,6 +213,20 @@ bench_report_workers(bench_load_t *load)
     }
 
     (void) printf("}");
+}
+
+
+void
+bench_report_bystander(bench_load_t *load)
+{
+    bench_bystander_t  *by;
+
+    by = load->shared->bystander;
+
+    bench_report_latency("bystander_us", &by->latency);
+    bench_report_latency("bystander_late_us", &by->late);
+
+    (void) printf(",\"bystander_first\":%u", by->first);
 }
 
 

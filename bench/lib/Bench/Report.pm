@@ -213,6 +213,17 @@ my %notes = (
 			. " a core.\n", @busy[0, -1];
 	},
 
+	bystander => sub {
+		my ($s) = @_;
+
+		return '' unless grep { defined $_->{bystander_first}
+			&& !$_->{bystander_first} }
+			map { @$_ } values %{$s->{results}};
+
+		return "\n**That client was not allowed to go before the load"
+			. " generator**, so it waited for both.\n";
+	},
+
 	churn => sub {
 		my ($s) = @_;
 

@@ -147,6 +147,41 @@ TEXT
 		notes => 'client',
 	},
 	{
+		name => 'fair',
+		title => 'Beside a fan-out',
+		text => <<'TEXT',
+How long a client waits that is no part of the fan-out: it asks for an empty
+page on a connection of its own, 2 ms after each answer, while 10,000
+subscribers get publications: 4 are under way, or 10 per second come one by one.
+It waits for the rest of a round of the server's event loop, so its longest wait
+is about the longest round. In a round the module writes 1,024 sockets of those
+that have got something to send, and begins no further publication, of its log
+or of one client's input, after 32,768 deliveries. The client is a process that
+goes before the load generator on its core; its own delay is how late it woke
+from its pauses.
+TEXT
+		servers => [qw/ snorky nchan /,
+			map { [ $_, '10 per second', 'rate=10' ] }
+				qw/ snorky nchan / ],
+		load => [qw/ scenario=fanout n=10000 size=128 window=4
+			bystander=1 seconds=1 warmup=1 limit=30 /],
+		rounds => 2,
+		columns => [
+			[ 'longest wait, ms', 'bystander_us.max', '%.2f',
+				1e-3 ],
+			[ 'p99 ms', 'bystander_us.p99', '%.2f', 1e-3 ],
+			[ 'p50 ms', 'bystander_us.p50', '%.2f', 1e-3 ],
+			[ 'longest own delay, ms', 'bystander_late_us.max',
+				'%.2f', 1e-3 ],
+			[ 'deliveries/s', 'deliveries_per_s', '%.0f' ],
+			[ 'server busy', 'server_busy', '%.2f' ],
+			@faults,
+		],
+		expect => { map { $_ => 'bystander_us' }
+			map { $_, "$_/10 per second" } qw/ snorky nchan / },
+		notes => 'bystander',
+	},
+	{
 		name => 'channels',
 		title => 'Channels of one subscriber',
 		text => <<'TEXT',

@@ -224,7 +224,7 @@ sub look {
 
 	if ($name eq 'ws') {
 		return version('node', '--version') eq '' ? 'no node'
-			: $self->ws_version() eq '' ? 'no ws in node_modules'
+			: $self->ws_version() eq '' ? 'no ws in node_modules, "npm ci" installs it'
 			: '';
 	}
 
