@@ -28,7 +28,7 @@
 #define NGX_SNORKY_BROKER_ROUND  (256 * 1024)
 
 /* ... and no record after so many deliveries */
-#define NGX_SNORKY_BROKER_DELIVERIES  32768
+#define NGX_SNORKY_BROKER_DELIVERIES  16384
 
 
 static void ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker);

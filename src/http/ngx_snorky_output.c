@@ -16,7 +16,7 @@
 #define NGX_SNORKY_OUTPUT_KEEP      16
 
 /* sockets that are written to in one round, before others have their turn */
-#define NGX_SNORKY_OUTPUT_ROUND     1024
+#define NGX_SNORKY_OUTPUT_ROUND     256
 
 
 static void ngx_snorky_flusher_handler(ngx_event_t *ev);

@@ -17,7 +17,7 @@
 #define NGX_SNORKY_WS_IN_READS     16
 
 /* deliveries that it may cause in a round, but for the last message's */
-#define NGX_SNORKY_WS_IN_DELIVERIES  32768
+#define NGX_SNORKY_WS_IN_DELIVERIES  16384
 
 /* the smallest piece of memory for a message that comes in pieces */
 #define NGX_SNORKY_WS_IN_MIN_SIZE  512

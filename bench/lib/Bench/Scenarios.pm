@@ -154,9 +154,9 @@ How long a client waits that is no part of the fan-out: it asks for an empty
 page on a connection of its own, 2 ms after each answer, while 10,000
 subscribers get publications: 4 are under way, or 10 per second come one by one.
 It waits for the rest of a round of the server's event loop, so its longest wait
-is about the longest round. In a round the module writes 1,024 sockets of those
+is about the longest round. In a round the module writes 256 sockets of those
 that have got something to send, and begins no further publication, of its log
-or of one client's input, after 32,768 deliveries. The client is a process that
+or of one client's input, after 16,384 deliveries. The client is a process that
 goes before the load generator on its core; its own delay is how late it woke
 from its pauses.
 TEXT
