@@ -122,7 +122,7 @@ build/unit/%.o: %.c | tree
 	@$(CC) $(TEST_CFLAGS) $(UNIT_SANITIZE) -c -o $@ $<
 
 build/unit/%.t: t/unit/%.c $(ROOMS:%.c=build/unit/%.o) | tree
-	@$(CC) $(TEST_CFLAGS) $(UNIT_SANITIZE) -o $@ $(filter %.c %.o,$^) -lyajl -lpthread
+	@$(CC) $(TEST_CFLAGS) $(UNIT_SANITIZE) -o $@ $(filter %.c %.o,$^) -lyajl -lz -lpthread
 
 build/fuzz/%.o: %.c | tree
 	@mkdir -p $(@D)
@@ -131,7 +131,7 @@ build/fuzz/%.o: %.c | tree
 
 build/fuzz/bin/%: t/fuzz/%.c $(ROOMS:%.c=build/fuzz/%.o) | tree
 	@mkdir -p $(@D)
-	@clang $(TEST_CFLAGS) $(FUZZ_SANITIZE) -o $@ $(filter %.c %.o,$^) -lyajl -lpthread
+	@clang $(TEST_CFLAGS) $(FUZZ_SANITIZE) -o $@ $(filter %.c %.o,$^) -lyajl -lz -lpthread
 
 .SECONDARY:
 -include $(wildcard build/unit/*.d build/unit/*/*.d build/unit/*/*/*.d)
