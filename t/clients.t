@@ -9,15 +9,14 @@
 use strict;
 use warnings;
 
-use File::Spec ();
 use FindBin;
 use Test::More;
-use Time::HiRes qw/ sleep time /;
 
 BEGIN { push @INC, "$FindBin::Bin/lib" }
 
 use Test::Nginx;
 use Snorky;
+use Snorky::Client;
 
 
 use constant { EACH => 17, TOGETHER => 4 };
@@ -74,8 +73,8 @@ my $port = port(8080);
 my $url = "ws://127.0.0.1:$port/ws";
 
 my %program = (
-    'ws of Node'           => node(),
-    'websockets of Python' => python(),
+    'ws of Node'           => Snorky::Client::node(),
+    'websockets of Python' => Snorky::Client::python(),
 );
 
 for my $name (sort keys %program) {
@@ -99,7 +98,7 @@ sub alone {
 
     # opening
 
-    my $c = Client->start(@program, $url, 'snorky');
+    my $c = Snorky::Client->start(@program, $url, 'snorky');
 
     my $headers = $c->expect('headers');
     like($headers && $headers->[0]{'x-worker'}, qr/^\d+$/, "$name connects");
@@ -162,7 +161,7 @@ sub alone {
 
     # being closed
 
-    $c = Client->start(@program, $url);
+    $c = Snorky::Client->start(@program, $url);
     $c->expect('headers');
     is(($c->expect('open') || [])->[0], '',
         "$name needs no subprotocol");
@@ -171,14 +170,14 @@ sub alone {
         "$name is told that its message was too large");
     $c->finish();
 
-    $c = Client->start(@program, $url);
+    $c = Snorky::Client->start(@program, $url);
     $c->expect('open');
     $t->reload();
     like(join(' ', @{ $c->expect('close') || [] }), qr/^1012 .*restart$/,
         "$name is asked to come back when nginx is reloaded");
     $c->finish();
 
-    $c = Client->start(@program, $url);
+    $c = Snorky::Client->start(@program, $url);
     ok($c->expect('open'), "$name comes back");
     $c->finish();
 
@@ -189,12 +188,13 @@ sub alone {
 # one of each, on different workers
 
 sub together {
-    my $node = Client->start(@{ $program{'ws of Node'} }, $url);
+    my $node = Snorky::Client->start(@{ $program{'ws of Node'} }, $url);
     my $worker = $node->expect('headers')->[0]{'x-worker'};
     my $python;
 
     for (1 .. 60) {
-        $python = Client->start(@{ $program{'websockets of Python'} }, $url);
+        $python = Snorky::Client->start(
+            @{ $program{'websockets of Python'} }, $url);
         last if $python->expect('headers')->[0]{'x-worker'} ne $worker;
         $python->finish();
     }
@@ -263,122 +263,4 @@ sub curl {
     my ($answer) = $out =~ /\r\n\r\n(.*)/s;
 
     return ($worker // '?', $answer // $out);
-}
-
-
-# --- what is on this machine ------------------------------------------------
-
-sub node {
-    return undef unless -d "$FindBin::Bin/../node_modules/ws"
-        && grep { -x "$_/node" } File::Spec->path();
-
-    return ['node', "$FindBin::Bin/clients/node.js"];
-}
-
-
-# Debian's library belongs to Debian's Python, which need not be the first
-
-sub python {
-    for my $python ('/usr/bin/python3', 'python3') {
-        return [$python, "$FindBin::Bin/clients/python.py"]
-            if system("$python -c 'import websockets' 2>/dev/null") == 0;
-    }
-
-    return undef;
-}
-
-
-# --- a client's process -----------------------------------------------------
-
-package Client;
-
-use IO::Select ();
-use IPC::Open2 qw/ open2 /;
-use JSON::PP ();
-use Time::HiRes qw/ time /;
-
-
-sub start {
-    my ($class, @command) = @_;
-
-    my $pid = open2(my $out, my $in, @command);
-
-    return bless {
-        pid => $pid, in => $in, out => $out, buffer => '',
-        json => JSON::PP->new()->utf8()->canonical(),
-    }, $class;
-}
-
-
-sub order {
-    my ($self, @order) = @_;
-
-    local $SIG{PIPE} = 'IGNORE';
-    syswrite $self->{in}, $self->{json}->encode(\@order) . "\n";
-
-    return;
-}
-
-
-# what happens next, of this kind; undef when it does not happen
-
-sub expect {
-    my ($self, $kind) = @_;
-
-    my $deadline = time() + $Snorky::TIMEOUT;
-    my $select = IO::Select->new($self->{out});
-
-    for (;;) {
-        while ($self->{buffer} =~ s/^(.*)\n//) {
-            my ($what, @rest) = @{ $self->{json}->decode($1) };
-
-            return \@rest if $what eq $kind;
-            main::diag("not expected: $1") if $what eq 'error';
-        }
-
-        my $left = $deadline - time();
-
-        return undef if $left < 0 || !$select->can_read($left)
-            || !sysread $self->{out}, $self->{buffer}, 65536,
-                        length $self->{buffer};
-    }
-}
-
-
-sub message {
-    my ($self) = @_;
-
-    my $text = $self->expect('text') or return undef;
-
-    return JSON::PP->new()->decode($text->[0]);
-}
-
-
-# a param given as \'text' is sent as it is
-
-sub call {
-    my ($self, $id, $command, $params) = @_;
-
-    my $text = JSON::PP->new()->canonical();
-    my @params = map {
-        my $value = $params->{$_};
-        $text->allow_nonref()->encode($_) . ':'
-            . (ref $value eq 'SCALAR' ? $$value : $text->encode($value))
-    } sort keys %$params;
-
-    return $self->order('send', '{"service":"messaging","message":{'
-        . "\"command\":\"$command\",\"callId\":$id,\"params\":{"
-        . join(',', @params) . '}}}');
-}
-
-
-sub finish {
-    my ($self) = @_;
-
-    close $self->{in};
-    kill 'TERM', $self->{pid};
-    waitpid $self->{pid}, 0;
-    close $self->{out};
-
-    return;
 }
