@@ -151,6 +151,13 @@ static ngx_command_t  ngx_snorky_commands[] = {
       0,
       NULL },
 
+    { ngx_string("snorky_deflate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_snorky_directive_deflate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("snorky_backend"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_snorky_directive_backend,
@@ -426,6 +433,7 @@ ngx_snorky_create_loc_conf(ngx_conf_t *cf)
     slcf->identity = NGX_CONF_UNSET_PTR;
     slcf->origins = NGX_CONF_UNSET_PTR;
     slcf->protocols = NGX_CONF_UNSET_PTR;
+    slcf->deflate = NGX_CONF_UNSET_PTR;
     slcf->backend_keys = NGX_CONF_UNSET_PTR;
     slcf->max_connections = NGX_CONF_UNSET_PTR;
 
@@ -461,6 +469,7 @@ ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->identity, prev->identity, NULL);
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
     ngx_conf_merge_ptr_value(conf->protocols, prev->protocols, NULL);
+    ngx_conf_merge_ptr_value(conf->deflate, prev->deflate, NULL);
     ngx_conf_merge_ptr_value(conf->backend_keys, prev->backend_keys, NULL);
     ngx_conf_merge_ptr_value(conf->max_connections, prev->max_connections,
                              NULL);

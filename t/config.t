@@ -19,7 +19,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http access rewrite /)->plan(213);
+my $t = Test::Nginx->new()->has(qw/ http access rewrite /)->plan(226);
 
 
 # what is refused, and that it is told what and why
@@ -95,6 +95,24 @@ refused('http', $_->[0], $_->[1]) for
     [ 'snorky_worker_timeout x', 'snorky_worker_timeout' ],
     [ 'snorky_drain x', 'snorky_drain' ],
     [ 'snorky_drain 1s; snorky_drain 1s', 'snorky_drain.*duplicate' ];
+
+refused('http', "snorky_deflate $_->[0]",
+        "\"$_->[1]\" in \"snorky_deflate\", it must be \"?$_->[2]") for
+    [ 'yes', 'yes', 'on' ], [ 'off level=1', 'off', 'on' ],
+    [ 'on level=0', 'level=0', 'level=1 to level=9' ],
+    [ 'on level=10', 'level=10', 'level=1 to level=9' ],
+    [ 'on level=', 'level=', 'level=1 to level=9' ],
+    [ 'on window_bits=8', 'window_bits=8', 'window_bits=9 to window_bits=15' ],
+    [ 'on window_bits=16', 'window_bits=16',
+      'window_bits=9 to window_bits=15' ],
+    [ 'on min_size=x', 'min_size=x', 'min_size=SIZE' ],
+    [ 'on min_size=', 'min_size=', 'min_size=SIZE' ],
+    [ 'on context_takeover=1', 'context_takeover=1', 'level=, window_bits=' ],
+    [ 'on fast', 'fast', 'level=, window_bits=' ];
+
+refused('http', $_->[0], $_->[1]) for
+    [ 'snorky_deflate', 'number of arguments' ],
+    [ 'snorky_deflate on; snorky_deflate off', 'snorky_deflate.*duplicate' ];
 
 refused('server', $_->[0], $_->[1]) for
     [ 'snorky_zone 1m', 'snorky_zone' ],

@@ -575,7 +575,7 @@ sub reasons {
     my %found;
 
     for my $call ('session_close', 'hub_close_sessions', 'ws_end_stop',
-        'ws_fail')
+        'ws_fail', 'ws_in_fail')
     {
         while ($code =~ /ngx_snorky_$call\(\s*[^,;()]+,\s*(\w+),
             \s*"([^"]+)"\)/xg)

@@ -98,9 +98,9 @@ my @closes = map { "closed_$_" } qw/ normal lost protocol invalid too_big slow
     timeout restart other /;
 
 my @counters = (qw/ connections messages_in messages_out bytes_in bytes_out
-    publications deliveries backend_requests malformed errors waits overloaded
-    bells_sent bells_received revoked drops rejected_origin rejected_handshake
-    rejected_limit /, @closes);
+    compressions bytes_saved publications deliveries backend_requests malformed
+    errors waits overloaded bells_sent bells_received revoked drops
+    rejected_origin rejected_handshake rejected_limit /, @closes);
 
 wait_until { @{ status_json()->{workers} } == 2 };
 

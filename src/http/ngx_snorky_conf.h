@@ -24,6 +24,10 @@
 #define NGX_SNORKY_VERSION  "0.1.0"
 
 
+/* what connections share for permessage-deflate */
+typedef struct ngx_snorky_ws_deflates_s  ngx_snorky_ws_deflates_t;
+
+
 /* Made in init_process, in workers only. */
 
 typedef struct {
@@ -32,6 +36,7 @@ typedef struct {
     ngx_queue_t                  websockets;
     ngx_snorky_msg_t            *ping;      /* the same for all */
     uint64_t                     delivered; /* before the connection's turn */
+    ngx_snorky_ws_deflates_t    *deflates;
     u_char                      *buffer;    /* all sockets are read into it */
     size_t                       buffer_size;
 } ngx_snorky_worker_t;
@@ -48,6 +53,14 @@ typedef struct {
     ngx_snorky_worker_t         *worker;
     ngx_uint_t                   used;
 } ngx_snorky_main_conf_t;
+
+
+typedef struct {
+    ngx_uint_t                   level;         /* 1 to 9 */
+    ngx_uint_t                   bits;          /* of the window, 9 to 15 */
+    size_t                       min_size;
+    ngx_uint_t                   takeover;
+} ngx_snorky_deflate_conf_t;
 
 
 typedef struct {
@@ -69,6 +82,7 @@ typedef struct {
     ngx_http_complex_value_t    *identity;
     ngx_array_t                 *origins;       /* of ngx_snorky_origin_t */
     ngx_array_t                 *protocols;     /* of ngx_str_t */
+    ngx_snorky_deflate_conf_t   *deflate;       /* NULL: off */
     ngx_array_t                 *max_connections; /* of ngx_snorky_limit_t */
     ngx_array_t                 *backend_keys;  /* ngx_http_complex_value_t */
 

@@ -9,12 +9,17 @@
 
 #include "ngx_snorky_directive.h"
 #include "ngx_snorky_backend.h"
+#include "ngx_snorky_deflate.h"
 #include "ngx_snorky_header.h"
 #include "ngx_snorky_limit.h"
 #include "ngx_snorky_origin.h"
 #include "ngx_snorky_status.h"
 #include "ngx_snorky_websocket.h"
 #include "ngx_snorky_zone.h"
+
+
+/* a smaller message would save less than the headers of a packet take */
+#define NGX_SNORKY_DIRECTIVE_MIN_SIZE  128
 
 
 typedef struct {
@@ -31,6 +36,8 @@ static char *ngx_snorky_directive_registry_name(ngx_conf_t *cf,
     ngx_snorky_loc_conf_t *slcf);
 static char *ngx_snorky_directive_compile(ngx_conf_t *cf, ngx_str_t *text,
     ngx_http_complex_value_t *cv);
+static char *ngx_snorky_directive_deflate_param(ngx_str_t *value,
+    ngx_snorky_deflate_conf_t *deflate);
 static char *ngx_snorky_directive_check(ngx_conf_t *cf, ngx_uint_t valid,
     const char *rule);
 
@@ -438,6 +445,111 @@ ngx_snorky_directive_max_connections(ngx_conf_t *cf, ngx_command_t *cmd,
     limit->most = n;
 
     return ngx_snorky_directive_compile(cf, &value[1], &limit->key);
+}
+
+
+char *
+ngx_snorky_directive_deflate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_loc_conf_t *slcf = conf;
+
+    char                       *rule;
+    ngx_str_t                  *value;
+    ngx_uint_t                  i;
+    ngx_snorky_deflate_conf_t  *deflate;
+
+    if (slcf->deflate != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0 && cf->args->nelts == 2) {
+        slcf->deflate = NULL;
+        return NGX_CONF_OK;
+    }
+
+    rule = "\"on\", or \"off\" alone";
+    i = 1;
+
+    if (ngx_strcmp(value[1].data, "on") != 0) {
+        goto invalid;
+    }
+
+    deflate = ngx_pcalloc(cf->pool, sizeof(ngx_snorky_deflate_conf_t));
+    if (deflate == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    deflate->level = 1;
+    deflate->bits = NGX_SNORKY_DEFLATE_MAX_BITS;
+    deflate->min_size = NGX_SNORKY_DIRECTIVE_MIN_SIZE;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        rule = ngx_snorky_directive_deflate_param(&value[i], deflate);
+
+        if (rule) {
+            goto invalid;
+        }
+    }
+
+    slcf->deflate = deflate;
+
+    return NGX_CONF_OK;
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\" in \"%V\", it must be %s",
+                       &value[i], &value[0], rule);
+
+    return NGX_CONF_ERROR;
+}
+
+
+/* NULL, or what it must be */
+
+static char *
+ngx_snorky_directive_deflate_param(ngx_str_t *value,
+    ngx_snorky_deflate_conf_t *deflate)
+{
+    ssize_t     size;
+    ngx_int_t   n;
+    ngx_str_t   text;
+
+    if (ngx_strcmp(value->data, "context_takeover") == 0) {
+        deflate->takeover = 1;
+        return NULL;
+    }
+
+    if (ngx_strncmp(value->data, "level=", 6) == 0) {
+        n = ngx_atoi(value->data + 6, value->len - 6);
+        deflate->level = n;
+
+        return (n >= 1 && n <= 9) ? NULL : "level=1 to level=9";
+    }
+
+    if (ngx_strncmp(value->data, "window_bits=", 12) == 0) {
+        n = ngx_atoi(value->data + 12, value->len - 12);
+        deflate->bits = n;
+
+        return (n >= NGX_SNORKY_DEFLATE_MIN_BITS
+                && n <= NGX_SNORKY_DEFLATE_MAX_BITS)
+               ? NULL : "window_bits=9 to window_bits=15";
+    }
+
+    if (ngx_strncmp(value->data, "min_size=", 9) == 0) {
+        text.data = value->data + 9;
+        text.len = value->len - 9;
+
+        size = ngx_parse_size(&text);
+        deflate->min_size = size;
+
+        return (size != NGX_ERROR) ? NULL : "min_size=SIZE";
+    }
+
+    return "level=, window_bits=, min_size= or context_takeover";
 }
 
 

@@ -37,6 +37,8 @@ char *ngx_snorky_directive_protocols(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_snorky_directive_max_connections(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_snorky_directive_deflate(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_snorky_directive_backend_key(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 #if (NGX_SNORKY_FAULTS)

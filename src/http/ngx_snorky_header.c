@@ -10,13 +10,7 @@
 #include "ngx_snorky_header.h"
 
 
-static ngx_table_elt_t *ngx_snorky_header_next(ngx_http_request_t *r,
-    const char *name, ngx_list_part_t **part, ngx_uint_t *i);
-
-
-/* goes on from *i in *part (NULL: from the first) */
-
-static ngx_table_elt_t *
+ngx_table_elt_t *
 ngx_snorky_header_next(ngx_http_request_t *r, const char *name,
     ngx_list_part_t **part, ngx_uint_t *i)
 {

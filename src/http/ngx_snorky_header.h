@@ -15,6 +15,14 @@
 #include <ngx_http.h>
 
 
+/*
+ * The next one of that name: goes on from *i in *part, NULL at first.  NULL:
+ * no more.
+ */
+
+ngx_table_elt_t *ngx_snorky_header_next(ngx_http_request_t *r,
+    const char *name, ngx_list_part_t **part, ngx_uint_t *i);
+
 /* the first of that name, and how many there are; NULL: none */
 ngx_table_elt_t *ngx_snorky_header_find(ngx_http_request_t *r,
     const char *name, ngx_uint_t *n);

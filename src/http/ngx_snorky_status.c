@@ -45,6 +45,8 @@ static ngx_snorky_status_field_t  ngx_snorky_status_fields[] = {
     ngx_snorky_status_field(messages_out),
     ngx_snorky_status_field(bytes_in),
     ngx_snorky_status_field(bytes_out),
+    ngx_snorky_status_field(compressions),
+    ngx_snorky_status_field(bytes_saved),
     ngx_snorky_status_field(publications),
     ngx_snorky_status_field(deliveries),
     ngx_snorky_status_field(backend_requests),

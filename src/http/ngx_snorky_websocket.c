@@ -14,6 +14,7 @@
 #include "ngx_snorky_limit.h"
 #include "ngx_snorky_origin.h"
 #include "ngx_snorky_trim.h"
+#include "ngx_snorky_ws_deflate.h"
 #include "ngx_snorky_ws_end.h"
 #include "ngx_snorky_ws_in.h"
 #include "ngx_snorky_ws_out.h"
@@ -21,7 +22,7 @@
 
 
 static ngx_snorky_ws_t *ngx_snorky_websocket_create(ngx_http_request_t *r,
-    ngx_snorky_worker_t *worker);
+    ngx_snorky_worker_t *worker, ngx_snorky_deflate_params_t *deflate);
 static ngx_int_t ngx_snorky_websocket_open(ngx_snorky_ws_t *ws);
 static void ngx_snorky_websocket_accepted(ngx_snorky_ws_t *ws);
 
@@ -35,6 +36,8 @@ static void ngx_snorky_websocket_write(ngx_snorky_ws_t *ws);
 static void ngx_snorky_websocket_flushed(ngx_snorky_output_t *o, ngx_int_t rc);
 
 static void ngx_snorky_websocket_send(ngx_snorky_session_t *s,
+    ngx_snorky_msg_t *msg, ngx_uint_t reply);
+static void ngx_snorky_websocket_queue(ngx_snorky_ws_t *ws,
     ngx_snorky_msg_t *msg, ngx_uint_t reply);
 static void ngx_snorky_websocket_close(ngx_snorky_session_t *s,
     ngx_uint_t code, const char *reason);
@@ -84,18 +87,24 @@ ngx_snorky_websocket_open_worker(ngx_snorky_worker_t *worker, ngx_log_t *log)
     ngx_queue_init(&worker->websockets);
 
     worker->ping = ngx_snorky_msg_create(0, log);
+    if (worker->ping == NULL) {
+        return NGX_ERROR;
+    }
 
-    return worker->ping ? NGX_OK : NGX_ERROR;
+    worker->deflates = ngx_snorky_ws_deflate_open_worker(log);
+
+    return worker->deflates ? NGX_OK : NGX_ERROR;
 }
 
 
 ngx_int_t
 ngx_snorky_websocket_handler(ngx_http_request_t *r)
 {
-    ngx_int_t               rc;
-    ngx_snorky_worker_t    *worker;
-    ngx_snorky_loc_conf_t  *conf;
-    ngx_snorky_ws_t        *ws;
+    ngx_int_t                     rc, deflate;
+    ngx_snorky_ws_t              *ws;
+    ngx_snorky_worker_t          *worker;
+    ngx_snorky_loc_conf_t        *conf;
+    ngx_snorky_deflate_params_t   params;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_snorky_module);
 
@@ -123,7 +132,15 @@ ngx_snorky_websocket_handler(ngx_http_request_t *r)
         return NGX_HTTP_FORBIDDEN;
     }
 
-    ws = ngx_snorky_websocket_create(r, worker);
+    deflate = ngx_snorky_ws_deflate_negotiate(r, conf, &params);
+
+    if (deflate == NGX_HTTP_BAD_REQUEST) {
+        worker->hub->stats->rejected_handshake++;
+        return deflate;
+    }
+
+    ws = ngx_snorky_websocket_create(r, worker,
+                                     deflate == NGX_OK ? &params : NULL);
     if (ws == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -133,6 +150,12 @@ ngx_snorky_websocket_handler(ngx_http_request_t *r)
     if (rc != NGX_OK) {
         ngx_http_set_ctx(r, NULL, ngx_snorky_module);
         return rc;
+    }
+
+    if (deflate == NGX_OK
+        && ngx_snorky_ws_deflate_answer(r, &params) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     rc = ngx_snorky_handshake_accept(r, conf->protocols);
@@ -154,9 +177,10 @@ ngx_snorky_websocket_handler(ngx_http_request_t *r)
 
 
 static ngx_snorky_ws_t *
-ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker)
+ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker,
+    ngx_snorky_deflate_params_t *deflate)
 {
-    size_t                  size;
+    size_t                  size, more;
     ngx_str_t               identity;
     ngx_pool_t             *pool;
     ngx_snorky_ws_t        *ws;
@@ -174,7 +198,13 @@ ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker)
         size += conf->max_connections->nelts * sizeof(void *);
     }
 
-    pool = ngx_snorky_lean_create_pool(r, size + identity.len, conf->lean);
+    more = identity.len;
+
+    if (deflate) {
+        more += ngx_align(sizeof(ngx_snorky_ws_deflate_t), NGX_ALIGNMENT);
+    }
+
+    pool = ngx_snorky_lean_create_pool(r, size + more, conf->lean);
     if (pool == NULL) {
         return NULL;
     }
@@ -203,6 +233,11 @@ ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker)
     ws->conf = conf;
     ws->pool = pool;
     ws->parser.max_size = conf->max_message_size;
+
+    if (deflate && ngx_snorky_ws_deflate_init(ws, deflate) != NGX_OK) {
+        return NULL;
+    }
+
     ws->seen = ngx_current_msec;
 
     ws->output.flusher = &worker->flusher;
@@ -447,6 +482,33 @@ ngx_snorky_websocket_flushed(ngx_snorky_output_t *o, ngx_int_t rc)
 }
 
 
+static void
+ngx_snorky_websocket_send(ngx_snorky_session_t *s, ngx_snorky_msg_t *msg,
+    ngx_uint_t reply)
+{
+    ngx_snorky_ws_t *ws = (ngx_snorky_ws_t *) s;
+
+    ngx_snorky_msg_t  *form;
+
+    if (ws->deflate == NULL) {
+        ngx_snorky_websocket_queue(ws, msg, reply);
+        return;
+    }
+
+    form = ngx_snorky_ws_deflate_form(ws, msg, NGX_SNORKY_WS_TEXT);
+
+    if (form == NULL) {
+        ngx_snorky_session_close(s, NGX_SNORKY_WS_INTERNAL_ERROR,
+                                 "out of memory");
+        return;
+    }
+
+    ngx_snorky_websocket_queue(ws, form, reply);
+
+    ngx_snorky_msg_unref(form);
+}
+
+
 /*
  * A receiver whose queue would grow past its bound is too slow, if its socket
  * takes no more: it may have had no turn yet in a busy round.  One message,
@@ -454,10 +516,12 @@ ngx_snorky_websocket_flushed(ngx_snorky_output_t *o, ngx_int_t rc)
  */
 
 static void
-ngx_snorky_websocket_send(ngx_snorky_session_t *s, ngx_snorky_msg_t *msg,
+ngx_snorky_websocket_queue(ngx_snorky_ws_t *ws, ngx_snorky_msg_t *msg,
     ngx_uint_t reply)
 {
-    ngx_snorky_ws_t *ws = (ngx_snorky_ws_t *) s;
+    ngx_snorky_session_t  *s;
+
+    s = &ws->peer.session;
 
     if (ws->output.bytes + msg->len > ws->conf->send_buffer) {
         (void) ngx_snorky_output_flush(&ws->output);
@@ -597,5 +661,6 @@ ngx_snorky_websocket_close_worker(ngx_snorky_worker_t *worker)
         }
     }
 
+    ngx_snorky_ws_deflate_close_worker(worker->deflates);
     ngx_snorky_msg_unref(worker->ping);
 }

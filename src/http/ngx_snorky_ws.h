@@ -37,6 +37,9 @@ typedef struct {
 #define ngx_snorky_ws_bytes(bytes)  ((u_char *) ((bytes) + 1))
 
 
+typedef struct ngx_snorky_ws_deflate_s  ngx_snorky_ws_deflate_t;
+
+
 typedef struct {
     ngx_snorky_peer_t           peer;       /* first */
     ngx_queue_t                 queue;      /* of the worker's websockets */
@@ -46,6 +49,7 @@ typedef struct {
                                             /* ... or one of its own, lean */
     ngx_snorky_output_t         output;
     ngx_snorky_ws_parser_t      parser;
+    ngx_snorky_ws_deflate_t    *deflate;    /* NULL: not agreed on */
 
     /* a message that came in pieces, or waits for room in the log */
     ngx_snorky_ws_bytes_t      *message;

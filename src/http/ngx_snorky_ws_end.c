@@ -9,6 +9,7 @@
 
 #include "ngx_snorky_ws_end.h"
 #include "ngx_snorky_lean.h"
+#include "ngx_snorky_ws_deflate.h"
 #include "ngx_snorky_ws_in.h"
 
 
@@ -162,6 +163,7 @@ ngx_snorky_ws_end_finish(ngx_snorky_ws_t *ws)
     stats->drops += ngx_snorky_output_finish(&ws->output);
 
     ngx_snorky_ws_in_finish(ws);
+    ngx_snorky_ws_deflate_finish(ws);
 
     ngx_queue_remove(&ws->queue);
 

@@ -9,6 +9,7 @@
 
 #include "ngx_snorky_ws_in.h"
 #include "ngx_snorky_dispatch.h"
+#include "ngx_snorky_ws_deflate.h"
 #include "ngx_snorky_ws_out.h"
 #include "ngx_snorky_ws_silence.h"
 
@@ -29,6 +30,10 @@ static ngx_int_t ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos,
 static ngx_uint_t ngx_snorky_ws_in_tired(ngx_snorky_ws_t *ws);
 static ngx_int_t ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws,
     ngx_snorky_ws_event_t *event);
+static ngx_int_t ngx_snorky_ws_in_compressed(ngx_snorky_ws_t *ws,
+    ngx_str_t *text);
+static void ngx_snorky_ws_in_fail(ngx_snorky_ws_t *ws, ngx_uint_t code,
+    const char *reason);
 static ngx_int_t ngx_snorky_ws_in_control(ngx_snorky_ws_t *ws,
     ngx_snorky_ws_event_t *event);
 static ngx_int_t ngx_snorky_ws_in_message(ngx_snorky_ws_t *ws,
@@ -184,13 +189,7 @@ ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos, u_char *last)
         }
 
         if (rc == NGX_ERROR) {
-            ngx_log_error(NGX_LOG_INFO, log, 0,
-                          "client broke the WebSocket protocol: %V",
-                          &event.data);
-
-            ngx_snorky_session_leave(&ws->peer.session);
-            ngx_snorky_ws_out_close(ws, event.code, (char *) event.data.data);
-            ws->state = NGX_SNORKY_WS_ENDING;
+            ngx_snorky_ws_in_fail(ws, event.code, (char *) event.data.data);
             return NGX_OK;
         }
 
@@ -257,19 +256,90 @@ ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws, ngx_snorky_ws_event_t *event)
         text = event->data;
     }
 
+    if (event->compressed) {
+        rc = ngx_snorky_ws_in_compressed(ws, &text);
+
+        ngx_snorky_ws_in_forget(&ws->message);
+
+        if (rc != NGX_OK) {
+            return (rc == NGX_DONE) ? NGX_OK : rc;
+        }
+    }
+
     rc = ngx_snorky_ws_in_message(ws, &text);
 
     if (rc == NGX_AGAIN) {
         ws->waits = 1;
 
-        return ws->message ? NGX_OK
-                               : ngx_snorky_ws_in_append(&ws->message,
+        rc = ws->message ? NGX_OK
+                         : ngx_snorky_ws_in_append(&ws->message,
                                                     text.data, text.len, log);
+
+    } else {
+        ngx_snorky_ws_in_forget(&ws->message);
     }
 
-    ngx_snorky_ws_in_forget(&ws->message);
+    if (event->compressed) {
+        ngx_snorky_ws_deflate_forget(ws->worker);
+    }
 
     return rc;
+}
+
+
+/*
+ * A whole message is decompressed at once, so that connections whose messages
+ * come in pieces need no decompressor each.  NGX_DONE: it was a bad one.
+ */
+
+static ngx_int_t
+ngx_snorky_ws_in_compressed(ngx_snorky_ws_t *ws, ngx_str_t *text)
+{
+    ngx_int_t          rc;
+    ngx_snorky_utf8_t  utf8;
+
+    rc = ngx_snorky_ws_deflate_read(ws, text);
+
+    if (rc == NGX_DECLINED) {
+        ngx_snorky_ws_in_fail(ws, NGX_SNORKY_WS_TOO_BIG, "message too big");
+        return NGX_DONE;
+    }
+
+    if (rc == NGX_ABORT) {
+        ngx_snorky_ws_in_fail(ws, NGX_SNORKY_WS_INVALID_PAYLOAD,
+                              "invalid compressed data");
+        return NGX_DONE;
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    utf8 = NGX_SNORKY_UTF8_START;
+
+    if (ws->opcode == NGX_SNORKY_WS_TEXT
+        && ngx_snorky_utf8_check(&utf8, text->data, text->data + text->len)
+           != NGX_OK)
+    {
+        ngx_snorky_ws_in_fail(ws, NGX_SNORKY_WS_INVALID_PAYLOAD,
+                              "text is not UTF-8");
+        return NGX_DONE;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_snorky_ws_in_fail(ngx_snorky_ws_t *ws, ngx_uint_t code,
+    const char *reason)
+{
+    ngx_log_error(NGX_LOG_INFO, ngx_snorky_ws_connection(ws)->log, 0,
+                  "client broke the WebSocket protocol: %s", reason);
+
+    ngx_snorky_session_leave(&ws->peer.session);
+    ngx_snorky_ws_out_close(ws, code, reason);
+    ws->state = NGX_SNORKY_WS_ENDING;
 }
 
 

@@ -8,6 +8,7 @@
 
 
 #include "ngx_snorky_ws_out.h"
+#include "ngx_snorky_ws_deflate.h"
 #include "ngx_snorky_ws_silence.h"
 
 
@@ -16,7 +17,7 @@ ngx_snorky_ws_out_push(ngx_snorky_ws_t *ws, ngx_uint_t opcode,
     u_char *data, size_t len)
 {
     ngx_int_t          rc;
-    ngx_snorky_msg_t  *msg;
+    ngx_snorky_msg_t  *msg, *form;
 
     msg = ngx_snorky_msg_create(len,
                                 ngx_snorky_ws_connection(ws)->log);
@@ -25,6 +26,18 @@ ngx_snorky_ws_out_push(ngx_snorky_ws_t *ws, ngx_uint_t opcode,
     }
 
     ngx_memcpy(msg->text, data, len);
+
+    if (ws->deflate) {
+        form = ngx_snorky_ws_deflate_form(ws, msg, opcode);
+
+        ngx_snorky_msg_unref(msg);
+
+        if (form == NULL) {
+            return NGX_ERROR;
+        }
+
+        msg = form;
+    }
 
     rc = ngx_snorky_ws_out_msg(ws, msg, opcode, 1);
 

@@ -49,6 +49,8 @@ typedef struct {
     uint64_t                  messages_out;
     uint64_t                  bytes_in;
     uint64_t                  bytes_out;
+    uint64_t                  compressions;
+    uint64_t                  bytes_saved;
     uint64_t                  publications;
     uint64_t                  deliveries;
     uint64_t                  backend_requests;

@@ -22,7 +22,8 @@ package Snorky;
 #     $c->frame_in()       the next frame { op fin rsv masked data }
 #     $c->message_in()     the next message { op data }; answers pings and
 #                          the peer's close frame on its own
-#     $c->text_in()        its data
+#     $c->text_in()        its data; { inflate }, a function, is given what
+#                          is compressed
 #     $c->close_in()       reads on to the close frame, returns its code;
 #                          $c->{closed} is { code, reason }
 #     $c->gone()           true when the peer has ended the connection
@@ -304,13 +305,29 @@ sub shift_message {
 
         } else {
             die "a message inside another\n" if $self->{partial};
-            $self->{partial} = { op => $f->{op}, data => $f->{data} };
+            $self->{partial} = {
+                op => $f->{op}, rsv => $f->{rsv}, data => $f->{data},
+            };
         }
 
-        return delete $self->{partial} if $f->{fin};
+        return $self->whole(delete $self->{partial}) if $f->{fin};
     }
 
     return undef;
+}
+
+
+# A compressed one is as it was, and knows the bytes that it had on the wire.
+
+sub whole {
+    my ($self, $m) = @_;
+
+    if ($m->{rsv} == 4) {
+        $m->{wire} = $m->{data};
+        $m->{data} = $self->{inflate}->($m->{data});
+    }
+
+    return $m;
 }
 
 
