@@ -672,7 +672,11 @@ ngx_snorky_json_string_is(ngx_snorky_value_t *value, ngx_str_t *text)
 
     p = value->text.data + 1;
 
-    if (text->len && *p != text->data[0] && *p != '\\') {
+    if (text->len == 0) {
+        return value->text.len == 2;
+    }
+
+    if (*p != text->data[0] && *p != '\\') {
         return 0;
     }
 
