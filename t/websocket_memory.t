@@ -4,6 +4,7 @@
 #
 # What a silent client costs, and that it is given back.  The bounds are
 # generous: they tell whether a request's second block is kept, or the request,
+# and leave room for what the heap has in pieces.
 
 use strict;
 use warnings;
