@@ -22,7 +22,7 @@ use Snorky;
 my $t = Test::Nginx->new()
     ->has(qw/ http rewrite auth_request limit_conn proxy mirror
               stub_status unix /)
-    ->plan(75);
+    ->plan(76);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -449,10 +449,11 @@ is($c->close_in(), 1011, 'whatever ends the session');
 is(wait_until { counters()->{sessions_websocket} == 0 }, 1,
     'when it has ended');
 $c->send(frame(CLOSE, ''), frame(TEXT, 'x'));
-get('/plain');
+get('/plain') for 1 .. 3;
+ok(!$c->gone(0), 'the mirror keeps the connection');
 print $d "HTTP/1.0 200 OK\r\n\r\n";
 close $d;
-ok($c->gone(), 'the connection ends with the mirror');
+ok($c->gone(), 'to its own end');
 
 
 # --- helpers ----------------------------------------------------------------
