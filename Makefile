@@ -18,7 +18,13 @@ BENCH_FLAGS =
 VALGRIND_TESTS = $(or $(TESTS),$(filter-out \
                    $(wildcard t/demo*.t) t/pubsub_reload.t t/status.t \
                    t/datasync_reload.t t/datasync_workers.t t/model_faults.t \
-                   t/original_client.t,$(wildcard t/*.t)))
+                   t/original_client.t t/websocket_timeout.t,$(wildcard t/*.t)))
+
+# what clients see of it, once more, where connections have no request
+LEAN_TESTS = $(addprefix t/,pubsub.t pubsub_workers.t pubsub_reload.t \
+               broker_worker_killed.t hub_quit.t messaging.t chat.t cursors.t \
+               datasync.t websocket_tls.t websocket_close.t websocket_echo.t \
+               websocket_identity.t websocket_frame.t)
 
 DESTDIR =
 
@@ -29,7 +35,7 @@ TREE = build/nginx-dev
 export CC NGINX_SRC NGINX_BINARY JOBS
 
 .PHONY: help run test build unit fuzz check sanitize valgrind install clean
-.PHONY: build-clang build-faults build-sanitize suite tree
+.PHONY: build-clang build-faults build-sanitize suite suite-lean tree
 .PHONY: bench instructions profile
 .DELETE_ON_ERROR:
 
@@ -73,7 +79,7 @@ $(NPM): package-lock.json
 # With TESTS, only those files of t/ are run.
 
 ifeq ($(TESTS),)
-test:  ## all that follows up to "check", then the suite (TESTS=t/x.t JOBS=2)
+test:  ## all that follows up to "check", then the suites (TESTS=t/x.t JOBS=2)
 	@util/deps test
 	@$(MAKE) -s check
 	@$(MAKE) -s build
@@ -82,6 +88,7 @@ test:  ## all that follows up to "check", then the suite (TESTS=t/x.t JOBS=2)
 	@$(MAKE) -s instructions
 	@$(MAKE) -s fuzz
 	@$(MAKE) -s suite
+	@$(MAKE) -s suite-lean
 else
 test:
 	@util/deps test
@@ -91,6 +98,12 @@ endif
 suite: build build-faults $(NPM)
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) util/suite $(TESTS)
+
+suite-lean: build build-faults $(NPM)  ## a part of the suite with snorky_lean on (JOBS=2)
+	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
+	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
+	    TEST_NGINX_GLOBALS_HTTP="snorky_lean on; $$TEST_NGINX_GLOBALS_HTTP" \
+	    util/suite $(LEAN_TESTS)
 
 
 # Unit tests and fuzzers take the rooms that need no running nginx, and one

@@ -22,7 +22,7 @@ use Snorky;
 my $t = Test::Nginx->new()
     ->has(qw/ http rewrite auth_request limit_conn proxy mirror
               stub_status unix /)
-    ->plan(72);
+    ->plan(76);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -124,6 +124,13 @@ http {
         location /mirrored {
             mirror /mirror;
             snorky_websocket;
+        }
+
+        location /mirrored/pings {
+            mirror /mirror;
+            snorky_websocket;
+            snorky_ping_interval 300ms;
+            snorky_ping_timeout 300ms;
         }
 
         location = /mirror {
@@ -434,6 +441,19 @@ close $d;
 is($c->finish(), 1000, 'it ends');
 $l = line($t, 'mirrored');
 is("$l->{in} $l->{code}", '1 1000', 'and then has its line');
+
+$c = Snorky->connect('/mirrored/pings');
+$d = $mirror->accept();
+$c->{mute} = 1;
+is($c->close_in(), 1011, 'whatever ends the session');
+is(wait_until { counters()->{sessions_websocket} == 0 }, 1,
+    'when it has ended');
+$c->send(frame(CLOSE, ''), frame(TEXT, 'x'));
+get('/plain') for 1 .. 3;
+ok(!$c->gone(0), 'the mirror keeps the connection');
+print $d "HTTP/1.0 200 OK\r\n\r\n";
+close $d;
+ok($c->gone(), 'to its own end');
 
 
 # --- helpers ----------------------------------------------------------------

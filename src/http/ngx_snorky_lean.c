@@ -220,13 +220,11 @@ ngx_snorky_lean_shutdown(ngx_connection_t *c, ngx_connection_handler_pt ready)
 void
 ngx_snorky_lean_close(ngx_connection_t *c, ngx_pool_t *pool)
 {
-    ngx_uint_t  moved;
+    /* first, since its log lies in the connection's */
 
-    moved = (c->pool == pool);
-
-    ngx_http_close_connection(c);
-
-    if (!moved) {
+    if (c->pool != pool) {
         ngx_destroy_pool(pool);
     }
+
+    ngx_http_close_connection(c);
 }

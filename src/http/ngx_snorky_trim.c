@@ -71,6 +71,9 @@ ngx_snorky_trim_request(ngx_http_request_t *r)
 
     ngx_memcpy(trim.moved, trim.headers, trim.n * sizeof(ngx_table_elt_t));
 
+    /* neither list has room where it is now */
+
+    r->headers_in.headers.nalloc = r->headers_in.headers.part.nelts;
     r->headers_out.headers.nalloc = r->headers_out.headers.part.nelts;
 
     pool->d.next = NULL;
@@ -96,6 +99,12 @@ ngx_snorky_trim_prepare(ngx_http_request_t *r, ngx_snorky_trim_t *trim)
     trim->block = pool->d.next;
 
     if (trim->block == NULL || trim->block->d.next || pool->large) {
+        return NGX_DECLINED;
+    }
+
+    /* a mirror's request may be known to its upstream connection alone */
+
+    if (r->count != 1) {
         return NGX_DECLINED;
     }
 
