@@ -18,7 +18,7 @@ use Snorky;
 use Snorky::Stop;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(148);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(147);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -297,9 +297,11 @@ for my $round (1 .. 3) {
     }
 
     is(numbers(@got), numbers((1) x 10), 'others are answered meanwhile');
+
     is(post('/backend', batch($echo, sync(''), $large))->{body}, batch($echo,
         '{"service":"sync","message":{"type":"response","callId":1,'
-        . '"data":null}}', $large), 'as are batches that do not publish');
+        . '"data":null}}', $large), 'as are batches that do not publish')
+        if $round > 1;
 
     continue_process($still->{pid});
 
