@@ -30,7 +30,7 @@ use constant {
 };
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(24);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(33);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -56,6 +56,10 @@ http {
     snorky_service pubsub m;
     snorky_service echo echo;
 
+    snorky_registry private {
+        snorky_service pubsub_backend b frontend=m;
+    }
+
     add_header X-Worker $snorky_worker always;
 
     server {
@@ -69,6 +73,13 @@ http {
         location /window {
             snorky_websocket;
             snorky_batch_window 50ms;
+        }
+
+        location /backend {
+            snorky_backend registry=private;
+            snorky_backend_key swordfish;
+            client_body_buffer_size 128k;
+            access_log %%TESTDIR%%/backend.log;
         }
 
         location /status {
@@ -167,6 +178,71 @@ is($differ, 0, 'all receivers hear the same');
 is(join(' ', @$heard), join(' ', 1 .. BURST), 'all of it, in order');
 
 
+# --- a burst that is a backend's batch --------------------------------------
+
+my $backend = status_client($here->{slot});
+my $batch = '[' . join(',', map {
+    '{"service":"b","message":{"command":"publish","params":'
+        . qq({"channel":"c","message":$_},"callId":$_}})
+} 1 .. BURST) . ']';
+
+for my $leaves (0, 1) {
+    $before = delivered($status);
+
+    stop_process($here->{pid});
+
+    push_whole($backend, "POST /backend HTTP/1.1\r\nHost: localhost\r\n"
+        . "X-Backend-Key: swordfish\r\nContent-Length: " . length($batch)
+        . "\r\n\r\n$batch");
+    $caller->call('m', 'publish', { channel => 'c', message => 'call' },
+        callId => 'call');
+    ask($status);
+
+    continue_process($here->{pid});
+
+    if ($leaves) {
+        answer($status);
+        $backend->reset();
+
+        # how much of it is done is open, and known when its request has ended
+
+        wait_until { 2 == (() = $t->read_file('backend.log') =~ /^/gm) };
+
+        is($caller->reply('call')->{type}, 'response',
+            'others are served if a backend leaves amidst its batch');
+        last;
+    }
+
+    $between = answer($status) - $before;
+
+    cmp_ok($between, '<', $all, "others are served before a backend's batch "
+        . "is done ($between deliveries)");
+    is($caller->reply('call')->{type}, 'response', 'and can publish');
+
+    my $r = $backend->read_response() || { status => 'none' };
+
+    is($r->{status}, 200, 'the batch is answered');
+    is(join(' ', map { $_->{message}{callId} } @{ $r->{json} || [] }),
+        join(' ', 1 .. BURST), 'every call of it, in order');
+
+    ($heard, $differ) = heard(BURST + 1);
+
+    is($differ, 0, 'all receivers hear the same');
+    is(join(' ', grep { $_ ne '"call"' } @$heard), join(' ', 1 .. BURST),
+        'all of it, in order');
+
+    my ($at) = grep { $heard->[$_] eq '"call"' } 0 .. $#$heard;
+
+    cmp_ok($at // BURST, '<', BURST, 'and the other publication amidst');
+}
+
+# a mark at the end, up to which all are read
+
+$local->rpc('m', 'publish', { channel => 'c', message => 'mark' });
+
+is(marked(), '', 'what was done of it comes to all, once and in order');
+
+
 # --- a burst and the end ----------------------------------------------------
 
 stop_process($here->{pid});
@@ -197,10 +273,17 @@ is(scalar(grep { !$_->rpc('m', 'unsubscribe', { channel => 'c' }) }
 sub burst {
     my ($client, $end) = @_;
 
-    $client->send(join('', map {
+    return push_whole($client, join('', map {
         frame(TEXT, '{"service":"m","message":{"command":"publish",'
             . qq("params":{"channel":"c","message":$_},"callId":$_}}))
     } 1 .. BURST) . $end);
+}
+
+
+sub push_whole {
+    my ($client, $data) = @_;
+
+    $client->send($data);
 
     wait_until {
         my $left = pack 'i', 0;
@@ -215,10 +298,14 @@ sub burst {
 sub answers {
     my ($client) = @_;
 
-    return join ' ', map {
-        my $r = $client->reply() // {};
-        ($r->{type} // '') eq 'response' ? $r->{callId} : 'none';
-    } 1 .. BURST;
+    my @ids;
+
+    while (@ids < BURST) {
+        my $r = $client->reply() // last;
+        push @ids, $r->{type} eq 'response' ? $r->{callId} : json($r);
+    }
+
+    return join ' ', @ids;
 }
 
 
@@ -252,6 +339,35 @@ sub heard {
     }
 
     return \@messages, $differ;
+}
+
+
+# '', or what is wrong with what all hear up to the mark
+
+sub marked {
+    my (%streams, @numbers);
+
+    for my $c (@receivers) {
+        my @texts;
+
+        for (1 .. BURST + 2) {
+            my $text = $c->text_in() // last;
+            push @texts, $text =~ /"message":([^{}]*)\}\}$/;
+            last if $texts[-1] eq '"mark"';
+        }
+
+        $streams{"@texts"} = 1;
+    }
+
+    return 'all differ' if keys %streams != 1;
+
+    @numbers = split ' ', (keys %streams)[0];
+
+    return 'no mark' if pop @numbers ne '"mark"';
+
+    @numbers = grep { $_ ne '"call"' } @numbers;
+
+    return "@numbers" eq join(' ', 1 .. @numbers) ? '' : "@numbers";
 }
 
 
