@@ -19,7 +19,7 @@ use Snorky;
 
 
 my $t = Test::Nginx->new()->has(qw/ http http_ssl socket_ssl /)
-    ->has_daemon('openssl')->plan(57);
+    ->has_daemon('openssl')->plan(58);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -182,6 +182,17 @@ for my $case ([ 1, 125 ], [ 1, 126 ], [ 1, 65535 ], [ 1, 65536 ], [ 1, 200000 ],
     $publisher->reply() for @texts;
 }
 
+# the queues grow while they are sent
+
+my @grown = map { sprintf '%0*d', 3000 - $empty, $_ } 1 .. 300;
+
+$publisher->rpc('m', 'publish', { channel => 'c', message => $_ }) for @grown;
+
+$want = join '', map { frame(TEXT, text_of($_), mask => undef) } @grown;
+
+is(scalar(grep { slowly($receivers[$_], length $want, $step[$_]) ne $want }
+    0 .. $#receivers), 0, 'three hundred, one after the other, come to all');
+
 is(join(' ', map { $_->finish() } @receivers), join(' ', (1000) x @receivers),
     'all receivers go on');
 
@@ -210,6 +221,7 @@ for my $ssl (0, 1) {
                     . $message . '"}}}')
             } @numbers);
             $publisher->reply() for @numbers;
+            last if $publisher->{eof};
         }
 
         my ($last, $wrong, $f) = (0, 0);
