@@ -227,6 +227,11 @@ ngx_snorky_lean_close(ngx_connection_t *c, ngx_pool_t *pool)
     ngx_http_close_connection(c);
 
     if (!moved) {
+
+        /* the connection's log has gone with it */
+
+        pool->log = ngx_cycle->log;
+
         ngx_destroy_pool(pool);
     }
 }
