@@ -31,7 +31,7 @@ typedef struct {
     ngx_snorky_broker_t       *broker;
     ngx_snorky_stats_t        *stats;
     ngx_snorky_json_t         *json;
-    ngx_uint_t                 parsed;      /* texts, by it */
+    ngx_uint_t                 parsed;      /* changes with its nodes */
     ngx_log_t                 *log;
 
     ngx_snorky_map_t           topics;

@@ -665,9 +665,13 @@ ngx_snorky_service_state(ngx_snorky_service_t *service)
 }
 
 
+/* who asks for it may parse with it: all nodes made before are gone then */
+
 ngx_snorky_json_t *
 ngx_snorky_service_json(ngx_snorky_service_t *service)
 {
+    service->hub->parsed++;
+
     return service->hub->json;
 }
 

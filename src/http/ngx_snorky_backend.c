@@ -14,6 +14,10 @@
 #include "ngx_snorky_peer.h"
 
 
+/* deliveries that a batch may cause in a round, but for the last call's */
+#define NGX_SNORKY_BACKEND_DELIVERIES  16384
+
+
 typedef struct {
     ngx_snorky_peer_t           peer;       /* first */
     ngx_snorky_loc_conf_t      *conf;
@@ -21,6 +25,7 @@ typedef struct {
     ngx_uint_t                  parsed;     /* as the hub's, of the routes */
     ngx_array_t                 replies;    /* of ngx_snorky_msg_t * */
     ngx_uint_t                  next;       /* the one to dispatch */
+    ngx_event_t                 more;       /* in the next round */
     unsigned                    batch:1;    /* they came in an array */
     unsigned                    answered:1; /* the one at "next" */
 } ngx_snorky_backend_t;
@@ -47,6 +52,7 @@ static void ngx_snorky_backend_send(ngx_snorky_session_t *s,
 static void ngx_snorky_backend_close(ngx_snorky_session_t *s, ngx_uint_t code,
     const char *reason);
 static void ngx_snorky_backend_resume(ngx_snorky_session_t *s);
+static void ngx_snorky_backend_more_handler(ngx_event_t *ev);
 static void ngx_snorky_backend_cleanup(void *data);
 
 
@@ -177,7 +183,7 @@ ngx_snorky_backend_body_handler(ngx_http_request_t *r)
 
     if (rc == NGX_BUSY) {
 
-        /* until there is room in the log, we only look if the client leaves */
+        /* until we can go on, we only look if the client leaves */
 
         r->read_event_handler = ngx_http_test_reading;
         r->write_event_handler = ngx_http_request_empty_handler;
@@ -225,6 +231,10 @@ ngx_snorky_backend_open(ngx_http_request_t *r)
 
     ngx_snorky_peer_init(&backend->peer, r, worker, &ngx_snorky_backend_ops,
                          &identity, "backend");
+
+    backend->more.handler = ngx_snorky_backend_more_handler;
+    backend->more.data = backend;
+    backend->more.log = r->connection->log;
 
     ngx_snorky_session_open(&backend->peer.session, 0);
 
@@ -413,16 +423,21 @@ ngx_snorky_backend_route(ngx_snorky_backend_t *backend,
 }
 
 
-/* NGX_BUSY while a call waits for room in the log; else how to finalize */
+/*
+ * NGX_BUSY while a call waits for room in the log, or the rest of a batch for
+ * others to have their turn; else how to finalize.
+ */
 
 static ngx_int_t
 ngx_snorky_backend_run(ngx_snorky_backend_t *backend)
 {
+    uint64_t               before;
     ngx_int_t              rc;
     ngx_snorky_route_t    *route;
     ngx_snorky_session_t  *s;
 
     s = &backend->peer.session;
+    before = s->hub->stats->deliveries;
 
     while (backend->next < backend->routes.nelts) {
 
@@ -455,6 +470,13 @@ ngx_snorky_backend_run(ngx_snorky_backend_t *backend)
             /* those behind it would wait as long, each */
 
             break;
+        }
+
+        if (s->hub->stats->deliveries - before >= NGX_SNORKY_BACKEND_DELIVERIES
+            && backend->next < backend->routes.nelts)
+        {
+            ngx_post_event(&backend->more, &ngx_posted_next_events);
+            return NGX_BUSY;
         }
     }
 
@@ -616,6 +638,15 @@ ngx_snorky_backend_resume(ngx_snorky_session_t *s)
 
 
 static void
+ngx_snorky_backend_more_handler(ngx_event_t *ev)
+{
+    ngx_snorky_backend_t *backend = ev->data;
+
+    ngx_snorky_backend_resume(&backend->peer.session);
+}
+
+
+static void
 ngx_snorky_backend_cleanup(void *data)
 {
     ngx_snorky_backend_t *backend = data;
@@ -624,6 +655,10 @@ ngx_snorky_backend_cleanup(void *data)
     ngx_snorky_msg_t  **msg;
 
     ngx_snorky_session_leave(&backend->peer.session);
+
+    if (backend->more.posted) {
+        ngx_delete_posted_event(&backend->more);
+    }
 
     msg = backend->replies.elts;
 
