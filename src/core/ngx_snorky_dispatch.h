@@ -14,6 +14,14 @@
 
 
 /*
+ * Deliveries that one client's messages may cause in a round of the event
+ * loop, but for the last message's; then others have their turn.
+ */
+
+#define NGX_SNORKY_DISPATCH_DELIVERIES  16384
+
+
+/*
  * Hands an envelope to its service.  What the service answers has been sent
  * when the call returns.
  *

@@ -14,10 +14,6 @@
 #include "ngx_snorky_peer.h"
 
 
-/* deliveries that a batch may cause in a round, but for the last call's */
-#define NGX_SNORKY_BACKEND_DELIVERIES  16384
-
-
 typedef struct {
     ngx_snorky_peer_t           peer;       /* first */
     ngx_snorky_loc_conf_t      *conf;
@@ -472,7 +468,7 @@ ngx_snorky_backend_run(ngx_snorky_backend_t *backend)
             break;
         }
 
-        if (s->hub->stats->deliveries - before >= NGX_SNORKY_BACKEND_DELIVERIES
+        if (s->hub->stats->deliveries - before >= NGX_SNORKY_DISPATCH_DELIVERIES
             && backend->next < backend->routes.nelts)
         {
             ngx_post_event(&backend->more, &ngx_posted_next_events);

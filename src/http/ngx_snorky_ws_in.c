@@ -17,9 +17,6 @@
 /* reads of one connection in a round, before others have their turn */
 #define NGX_SNORKY_WS_IN_READS     16
 
-/* deliveries that it may cause in a round, but for the last message's */
-#define NGX_SNORKY_WS_IN_DELIVERIES  16384
-
 /* the smallest piece of memory for a message that comes in pieces */
 #define NGX_SNORKY_WS_IN_MIN_SIZE  512
 
@@ -215,7 +212,7 @@ static ngx_uint_t
 ngx_snorky_ws_in_tired(ngx_snorky_ws_t *ws)
 {
     return ngx_snorky_ws_stats(ws)->deliveries - ws->worker->delivered
-           >= NGX_SNORKY_WS_IN_DELIVERIES;
+           >= NGX_SNORKY_DISPATCH_DELIVERIES;
 }
 
 
