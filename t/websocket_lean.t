@@ -20,9 +20,9 @@ use Snorky;
 
 
 my $t = Test::Nginx->new()
-    ->has(qw/ http rewrite auth_request limit_conn proxy mirror
+    ->has(qw/ http rewrite auth_request limit_conn proxy mirror realip
               stub_status unix /)
-    ->plan(76);
+    ->plan(79);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -90,6 +90,12 @@ http {
             snorky_websocket;
             snorky_ping_interval 500ms;
             snorky_ping_timeout 500ms;
+        }
+
+        location /real {
+            set_real_ip_from 127.0.0.1;
+            real_ip_header X-Real;
+            snorky_websocket;
         }
 
         location /asked {
@@ -427,6 +433,14 @@ is(line($t, 'denied')->{code}, '', 'which is no upgrade');
 
 is(join(' ', map { Snorky->connect($_)->finish() } '/old', '/if'),
     '1000 1000', 'where rewrite lets it pass, it works');
+
+
+$c = Snorky->connect('/real?who=real', headers => [ 'X-Real: 192.0.2.7' ]);
+is(line($t, 'real')->{addr}, '192.0.2.7', 'the log has what realip found');
+$c->send(frame(CONT, ''));
+is($c->finish(), 1002, 'the connection is its own again');
+unlike($t->read_file('error.log'), qr/broke the WebSocket.*192\.0\.2\.7/,
+    'with its own address');
 
 
 # a mirror's request needs the client's
