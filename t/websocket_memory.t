@@ -18,7 +18,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(7);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(8);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -77,12 +77,15 @@ my ($each, @rounds);
 SKIP: {
     my ($pid) = worker_pids($t);
 
-    skip 'memory tells nothing here', 5 unless memory($t, $pid);
+    skip 'memory tells nothing here', 6 unless memory($t, $pid);
 
     # each kind in a worker that has not served before
 
     $each = idle($t, '/ws', 0);
     cmp_ok($each, '<', 7000, 'a client needs no second block');
+
+    $each = idle($t, '/ws', 9);
+    cmp_ok($each, '<', 7000, 'nor does a browser with its long request');
 
     $each = idle($t, '/lean', 9);
     cmp_ok($each, '<', 2048, 'a lean one needs no request');

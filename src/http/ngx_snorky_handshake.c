@@ -136,7 +136,9 @@ ngx_int_t
 ngx_snorky_handshake_accept(ngx_http_request_t *r, ngx_array_t *protocols)
 {
     ngx_int_t                  rc;
+    ngx_buf_t                 *b;
     ngx_str_t                  upgrade;
+    ngx_chain_t                out;
     ngx_connection_t          *c;
     ngx_http_core_loc_conf_t  *clcf;
 
@@ -168,7 +170,19 @@ ngx_snorky_handshake_accept(ngx_http_request_t *r, ngx_array_t *protocols)
         return NGX_ERROR;
     }
 
-    if (ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR) {
+    /* filters of a body would take memory for one that never comes */
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->flush = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    if (ngx_http_write_filter(r, &out) == NGX_ERROR) {
         return NGX_ERROR;
     }
 
@@ -179,7 +193,7 @@ ngx_snorky_handshake_accept(ngx_http_request_t *r, ngx_array_t *protocols)
 ngx_int_t
 ngx_snorky_handshake_flush(ngx_http_request_t *r)
 {
-    if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
+    if (ngx_http_write_filter(r, NULL) == NGX_ERROR) {
         return NGX_ERROR;
     }
 
