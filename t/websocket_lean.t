@@ -163,7 +163,8 @@ http {
 EOC
 
 my $mirror = IO::Socket::INET->new(Proto => 'tcp', Listen => 16,
-    LocalAddr => '127.0.0.1:' . port(8083), ReuseAddr => 1)
+    LocalAddr => '127.0.0.1:' . port(8083), ReuseAddr => 1,
+    Timeout => $Snorky::TIMEOUT)
     or die "no socket: $!\n";
 
 $t->run();
