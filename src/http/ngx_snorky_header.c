@@ -38,8 +38,10 @@ ngx_snorky_header_next(ngx_http_request_t *r, const char *name,
 
         h = (ngx_table_elt_t *) (*part)->elts + (*i)++;
 
+        /* the library's is quicker than nginx's, and nginx sets no locale */
+
         if (h->hash && h->key.len == len
-            && ngx_strncasecmp(h->key.data, (u_char *) name, len) == 0)
+            && strncasecmp((char *) h->key.data, name, len) == 0)
         {
             return h;
         }

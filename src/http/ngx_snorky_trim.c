@@ -155,6 +155,19 @@ ngx_snorky_trim_look(ngx_snorky_trim_t *trim, void *from, void *to)
 
     for (word = from; word + 1 <= last; word++) {
 
+        /* nearly all are not, so they are passed by fours */
+
+        while (word + 4 <= last
+               && word[0] - start >= size && word[1] - start >= size
+               && word[2] - start >= size && word[3] - start >= size)
+        {
+            word += 4;
+        }
+
+        if (word + 1 > last) {
+            break;
+        }
+
         if (*word - start >= size) {
             continue;
         }
