@@ -18,7 +18,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(27);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(28);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -135,6 +135,8 @@ my @closes = grep { $_->{op} == CLOSE && $_->{by}{path} } @log;
 is(scalar @pings, 60, 'each silent client is pinged, once');
 is(scalar(grep { $_->{at} - $_->{by}{spoke} < $interval{$_->{by}{path}} - 0.1 }
     @pings), 0, 'not before its time');
+cmp_ok(scalar(grep { $_->{at} - $_->{by}{spoke} < $interval{$_->{by}{path}}
+    + 0.25 } @pings), '>', 30, 'most are soon after it');
 
 for my $path (sort keys %interval) {
     my @order = map { $_->[1] }
