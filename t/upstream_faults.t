@@ -267,8 +267,6 @@ my @answers = (
         'JSON on a connection that is closed' ],
     [ { json => 1, headers => [ map { "X-$_: $long" } 1 .. 8 ] },
         'data 1', 'JSON with long headers' ],
-    [ { json => 1, before => "HTTP/1.1 100 Continue\r\n\r\n" }, undef,
-        'JSON after an interim response' ],
     [ { status => 204 }, 'data null', '204' ],
     [ { body => '' }, 'data null', 'an empty body' ],
     [ { type => 'application/json', body => '' }, 'data null',
