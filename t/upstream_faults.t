@@ -22,7 +22,7 @@ use Snorky::Application;
 
 my $t = Test::Nginx->new()
     ->has(qw/ http http_ssl proxy rewrite upstream_keepalive socket_ssl /)
-    ->has_daemon('openssl')->plan(238)->todo_alerts();
+    ->has_daemon('openssl')->plan(240)->todo_alerts();
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
