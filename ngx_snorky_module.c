@@ -411,7 +411,23 @@ ngx_int_t
 ngx_snorky_service_type_register(ngx_conf_t *cf, ngx_uint_t version,
     ngx_str_t *name, ngx_snorky_service_type_t *type)
 {
+    ngx_uint_t               i;
     ngx_snorky_main_conf_t  *smcf;
+
+    /*
+     * A reload may have the other module without this one, whose code is still
+     * there for the old configuration, but has no place in the new one.
+     */
+
+    for (i = 0; cf->cycle->modules[i] != &ngx_snorky_module; i++) {
+
+        if (cf->cycle->modules[i] == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "service type \"%V\" needs ngx_snorky_module, "
+                          "which is not loaded", name);
+            return NGX_ERROR;
+        }
+    }
 
     smcf = ngx_http_conf_get_module_main_conf(cf, ngx_snorky_module);
 
