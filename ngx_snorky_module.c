@@ -17,6 +17,8 @@
 #include "ngx_snorky_datasync.h"
 #include "ngx_snorky_directive.h"
 #include "ngx_snorky_echo.h"
+#include "ngx_snorky_inner.h"
+#include "ngx_snorky_inner_filter.h"
 #include "ngx_snorky_messaging.h"
 #include "ngx_snorky_peer.h"
 #include "ngx_snorky_pubsub.h"
@@ -229,6 +231,13 @@ static ngx_command_t  ngx_snorky_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_snorky_loc_conf_t, limits.max_channel_size),
       &ngx_snorky_post_size },
+
+    { ngx_string("snorky_max_calls"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, limits.max_calls),
+      &ngx_snorky_post_number },
 
     { ngx_string("snorky_publish_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -470,6 +479,9 @@ ngx_snorky_postconfiguration(ngx_conf_t *cf)
     }
 
     smcf->hub.broker.shm_zone = smcf->shm_zone;
+    smcf->hub.asker = &ngx_snorky_inner_asker;
+
+    ngx_snorky_inner_filter_add();
 
     return NGX_OK;
 }
@@ -488,6 +500,7 @@ ngx_snorky_create_loc_conf(ngx_conf_t *cf)
     slcf->limits.max_depth = NGX_CONF_UNSET_UINT;
     slcf->limits.max_subscriptions = NGX_CONF_UNSET_UINT;
     slcf->limits.max_channel_size = NGX_CONF_UNSET_SIZE;
+    slcf->limits.max_calls = NGX_CONF_UNSET_UINT;
     slcf->limits.publish_timeout = NGX_CONF_UNSET_MSEC;
     slcf->max_message_size = NGX_CONF_UNSET_SIZE;
     slcf->send_buffer = NGX_CONF_UNSET_SIZE;
@@ -519,6 +532,8 @@ ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               prev->limits.max_subscriptions, 128);
     ngx_conf_merge_size_value(conf->limits.max_channel_size,
                               prev->limits.max_channel_size, 1024);
+    ngx_conf_merge_uint_value(conf->limits.max_calls,
+                              prev->limits.max_calls, 16);
     ngx_conf_merge_msec_value(conf->limits.publish_timeout,
                               prev->limits.publish_timeout, 10000);
     ngx_conf_merge_size_value(conf->max_message_size,
@@ -581,9 +596,13 @@ ngx_snorky_merge_location(ngx_conf_t *cf, ngx_snorky_loc_conf_t *conf)
 {
     ngx_snorky_main_conf_t    *smcf;
     ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_srv_conf_t  *cscf;
 
     smcf = ngx_http_conf_get_module_main_conf(cf, ngx_snorky_module);
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+
+    conf->limits.server = cscf->ctx;
 
     if (clcf->handler != conf->handler) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -691,6 +710,7 @@ ngx_snorky_init_process(ngx_cycle_t *cycle)
     }
 
     ngx_snorky_flusher_init(&worker->flusher, cycle->log);
+    ngx_snorky_inner_open_worker(worker);
 
     smcf->worker = worker;
 
@@ -710,6 +730,7 @@ ngx_snorky_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_snorky_websocket_close_worker(smcf->worker);
+    ngx_snorky_inner_close_worker(smcf->worker);
     ngx_snorky_service_close_all(&smcf->registries);
     ngx_snorky_hub_close(smcf->worker->hub);
 

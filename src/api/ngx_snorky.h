@@ -37,6 +37,7 @@ typedef struct ngx_snorky_change_s        ngx_snorky_change_t;
 typedef struct ngx_snorky_feed_s          ngx_snorky_feed_t;
 typedef struct ngx_snorky_notice_s        ngx_snorky_notice_t;
 typedef struct ngx_snorky_json_s          ngx_snorky_json_t;
+typedef struct ngx_snorky_answer_s        ngx_snorky_answer_t;
 
 
 typedef enum {
@@ -62,7 +63,8 @@ typedef struct {
  * A command's function.  Returns
  *
  *   NGX_OK      done: the core answers {"data":null}
- *   NGX_DONE    answered already, by ngx_snorky_call_reply() or _error()
+ *   NGX_DONE    answered already, by ngx_snorky_call_reply() or _error(), or
+ *               later, see ngx_snorky_call_defer()
  *   NGX_AGAIN   the log is full and nothing has been done: the connection
  *               waits, and the command is run again from its start
  *   NGX_ERROR   our own failure: the core answers "Internal error"
@@ -72,7 +74,7 @@ typedef ngx_int_t (*ngx_snorky_command_pt)(ngx_snorky_call_t *call);
 
 struct ngx_snorky_command_s {
     ngx_str_t                 name;
-    ngx_str_t                *params;   /* all required; ngx_null_string ends */
+    ngx_str_t                *params;   /* "?name": optional; null ends */
     ngx_snorky_command_pt     handler;
 };
 
@@ -166,6 +168,38 @@ struct ngx_snorky_service_type_s {
     /* a hold has ended, released or with its session; it is freed next */
     void                    (*released)(ngx_snorky_service_t *service,
                                         ngx_snorky_hold_t *hold);
+
+    /*
+     * Instead of "commands": an RPC service that takes any command.  Returns
+     * as a command's function does.
+     */
+    ngx_snorky_command_pt     call;
+
+    /*
+     * A deferred call has ended without an answer of the service: its client
+     * has left, or its time has passed.  It is freed next.
+     */
+    void                    (*cancelled)(ngx_snorky_call_t *call);
+
+    /*
+     * The application's answer to ngx_snorky_call_ask(), valid until this
+     * returns.  The call is still to be answered, now or later.
+     */
+    void                    (*answered)(ngx_snorky_call_t *call,
+                                        ngx_snorky_answer_t *answer);
+
+    /*
+     * A client of the service's registry has come, or goes: it may be sent
+     * something at the one, at the other no more.  A backend's requests are no
+     * clients.
+     */
+    void                    (*connected)(ngx_snorky_service_t *service,
+                                         ngx_snorky_session_t *s);
+    void                    (*disconnected)(ngx_snorky_service_t *service,
+                                            ngx_snorky_session_t *s);
+
+    /* its topics are channels, of which the application may get events */
+    ngx_uint_t                channels;
 };
 
 /*
@@ -205,9 +239,21 @@ ngx_log_t *ngx_snorky_service_log(ngx_snorky_service_t *service);
 ngx_snorky_service_t *ngx_snorky_call_service(ngx_snorky_call_t *call);
 ngx_snorky_session_t *ngx_snorky_call_session(ngx_snorky_call_t *call);
 
-/* the value of the n-th name in the command's params; never NULL */
+/*
+ * The value of the n-th name in the command's params; never NULL.  Its text is
+ * empty if the parameter is optional and not there.
+ */
 ngx_snorky_value_t *ngx_snorky_call_param(ngx_snorky_call_t *call,
     ngx_uint_t n);
+
+/* the command's name, decoded: UTF-8, perhaps with control characters */
+ngx_str_t *ngx_snorky_call_name(ngx_snorky_call_t *call);
+
+/* without a table of commands: all params, the text of a JSON object */
+ngx_str_t *ngx_snorky_call_params(ngx_snorky_call_t *call);
+
+/* the callId, JSON; empty: none */
+ngx_str_t *ngx_snorky_call_id(ngx_snorky_call_t *call);
 
 /*
  * The canonical key of a parameter (see ngx_snorky_json_key() below), in the
@@ -231,11 +277,75 @@ ngx_int_t ngx_snorky_call_concat(ngx_snorky_call_t *call, ngx_str_t *parts,
 
 ngx_int_t ngx_snorky_call_reply(ngx_snorky_call_t *call, ngx_str_t *data);
 ngx_int_t ngx_snorky_call_error(ngx_snorky_call_t *call, const char *text);
+ngx_int_t ngx_snorky_call_fail(ngx_snorky_call_t *call, ngx_str_t *text);
+
+
+/*
+ * A call that is answered later.  Of the call that the command was given, the
+ * new one keeps the session, the service, the command's name and the id, but
+ * no parameters; it is the service's until it has been answered, as any call
+ * is, or until cancelled() returns, and is freed then.  In "timeout" ms the
+ * core answers "Timed out".
+ *
+ *   NGX_OK     *deferred; the command returns NGX_DONE
+ *   NGX_DONE   answered: "Too many calls" of this client, or it has left
+ *   NGX_ERROR  no memory
+ */
+
+ngx_int_t ngx_snorky_call_defer(ngx_snorky_call_t *call, ngx_msec_t timeout,
+    size_t size, ngx_snorky_call_t **deferred);
+
+/* a deferred call's "size" bytes, zero at first; NULL for another call */
+void *ngx_snorky_call_data(ngx_snorky_call_t *call);
+
+
+/*
+ * Asks the application, for a deferred call, one question at a time: a POST to
+ * a location of the server{} that the client has connected to, "internal" as a
+ * rule.  Besides the body it gets headers with service, command, client id,
+ * identity and remote address.  The question's texts need not outlive the
+ * function.  answered() is called, never before ask() has returned, unless the
+ * call ends first.  NGX_OK, NGX_ERROR: no memory.
+ */
+
+typedef struct {
+    ngx_str_t                 uri;          /* "/path", "/path?args" */
+    ngx_str_t                *parts;        /* their concatenation is sent */
+    ngx_uint_t                n;
+    size_t                    max_answer;   /* bytes */
+} ngx_snorky_question_t;
+
+typedef enum {
+    NGX_SNORKY_ANSWER_OTHER = 0,
+    NGX_SNORKY_ANSWER_JSON,     /* application/json, or ...+json: unchecked */
+    NGX_SNORKY_ANSWER_TEXT      /* text/plain */
+} ngx_snorky_answer_e;
+
+struct ngx_snorky_answer_s {
+    ngx_uint_t                status;       /* of HTTP */
+    ngx_snorky_answer_e       type;
+    ngx_str_t                 body;
+    unsigned                  broken:1;     /* none, or not all: 502, 504 */
+    unsigned                  too_large:1;  /* likewise, for max_answer */
+};
+
+ngx_int_t ngx_snorky_call_ask(ngx_snorky_call_t *call,
+    ngx_snorky_question_t *question);
 
 
 /* The client.  Its identity is a JSON string with its quotes, or NULL. */
 
 ngx_str_t *ngx_snorky_session_identity(ngx_snorky_session_t *s);
+
+/*
+ * A name of its own that no other client has or had, on any worker, for the
+ * application to speak of it: hexadecimal digits and a hyphen.  Writes at most
+ * NGX_SNORKY_CLIENT_LEN bytes, and returns the end.
+ */
+
+#define NGX_SNORKY_CLIENT_LEN  (2 * 16 + 1)
+
+u_char *ngx_snorky_session_client(ngx_snorky_session_t *s, u_char *p);
 
 /*
  * {"service": the service's name, "message": content} to this client, as the

@@ -130,6 +130,9 @@ void ngx_snorky_broker_drain_to(ngx_snorky_broker_t *broker, uint64_t place);
 /* a number that no other session has in the zone's life; not 0 */
 uint64_t ngx_snorky_broker_session(ngx_snorky_broker_t *broker);
 
+/* the zone's, which differs from that of a zone before or after it */
+uint32_t ngx_snorky_broker_name(ngx_snorky_broker_t *broker);
+
 
 /* A change of the store and what is published of it (ngx_snorky.h). */
 

@@ -334,6 +334,13 @@ ngx_snorky_broker_session(ngx_snorky_broker_t *broker)
 }
 
 
+uint32_t
+ngx_snorky_broker_name(ngx_snorky_broker_t *broker)
+{
+    return broker->zone->name;
+}
+
+
 /*
  * The listeners have gone when lost() returns, and with them the interest.
  * Calls that waited for room try again, from an event of their own: this may

@@ -8,25 +8,30 @@
 
 
 #include "ngx_snorky_call.h"
+#include "ngx_snorky_later.h"
 #include "ngx_snorky_session.h"
 
 
-static ngx_snorky_command_t *ngx_snorky_call_command(
-    ngx_snorky_service_t *service, ngx_snorky_value_t *name);
-static ngx_int_t ngx_snorky_call_params(ngx_snorky_json_t *json,
-    ngx_snorky_call_t *call, ngx_snorky_command_t *command,
+static ngx_int_t ngx_snorky_call_find(ngx_snorky_call_t *call,
+    ngx_snorky_value_t *name);
+static ngx_int_t ngx_snorky_call_decode(ngx_snorky_call_t *call,
+    ngx_snorky_value_t *name);
+static ngx_int_t ngx_snorky_call_take(ngx_snorky_call_t *call,
     ngx_snorky_json_node_t *params);
+static ngx_int_t ngx_snorky_call_place(ngx_snorky_command_t *command,
+    ngx_snorky_value_t *name);
+static ngx_int_t ngx_snorky_call_handle(ngx_snorky_call_t *call);
+static void ngx_snorky_call_answer(ngx_snorky_call_t *call, ngx_str_t *parts,
+    ngx_uint_t n);
 
 
 ngx_int_t
 ngx_snorky_call_run(ngx_snorky_session_t *s, ngx_snorky_service_t *service,
     ngx_snorky_json_node_t *message)
 {
-    ngx_int_t              rc;
-    ngx_str_t              null;
-    ngx_snorky_rpc_t       rpc;
-    ngx_snorky_call_t      call;
-    ngx_snorky_command_t  *command;
+    ngx_int_t          rc;
+    ngx_snorky_rpc_t   rpc;
+    ngx_snorky_call_t  call;
 
     if (ngx_snorky_envelope_parse_rpc(s->hub->json, message, &rpc)
         != NGX_OK)
@@ -36,83 +41,105 @@ ngx_snorky_call_run(ngx_snorky_session_t *s, ngx_snorky_service_t *service,
 
     call.session = s;
     call.service = service;
+    call.later = NULL;
     call.id = rpc.call_id;
 
-    command = ngx_snorky_call_command(service, &rpc.command);
+    rc = ngx_snorky_call_find(&call, &rpc.command);
 
-    if (command == NULL) {
-        (void) ngx_snorky_call_error(&call, "Unknown command");
-        return NGX_OK;
+    if (rc == NGX_OK) {
+        rc = ngx_snorky_call_take(&call, rpc.params);
     }
 
-    if (ngx_snorky_call_params(s->hub->json, &call, command, rpc.params)
-        != NGX_OK)
-    {
-        (void) ngx_snorky_call_error(&call, "Invalid params");
-        return NGX_OK;
+    if (rc == NGX_OK) {
+        rc = ngx_snorky_call_handle(&call);
     }
 
-    call.command = command;
-
-    rc = command->handler(&call);
-
-    switch (rc) {
-
-    case NGX_OK:
-        ngx_str_set(&null, "null");
-        (void) ngx_snorky_call_reply(&call, &null);
-        return NGX_OK;
-
-    case NGX_DONE:
-        return NGX_OK;
-
-    case NGX_AGAIN:
-        return NGX_AGAIN;
-
-    default:
+    if (rc == NGX_ERROR) {
         ngx_log_error(NGX_LOG_ERR, s->log, 0,
                       "a command of service \"%V\" failed", &service->name);
 
-        (void) ngx_snorky_call_error(&call, "Internal error");
-        return NGX_OK;
+        rc = ngx_snorky_call_error(&call, "Internal error");
     }
+
+    return (rc == NGX_AGAIN) ? NGX_AGAIN : NGX_OK;
 }
 
 
-static ngx_snorky_command_t *
-ngx_snorky_call_command(ngx_snorky_service_t *service,
-    ngx_snorky_value_t *name)
+static ngx_int_t
+ngx_snorky_call_find(ngx_snorky_call_t *call, ngx_snorky_value_t *name)
 {
     ngx_snorky_command_t  *command;
 
+    call->command = NULL;
+
     if (name->type != NGX_SNORKY_JSON_STRING) {
-        return NULL;
+        return ngx_snorky_call_error(call, "Unknown command");
     }
 
-    for (command = service->type->commands; command->name.len; command++) {
+    command = call->service->type->commands;
+
+    if (command == NULL) {
+        return ngx_snorky_call_decode(call, name);
+    }
+
+    for ( /* void */ ; command->name.len; command++) {
+
         if (ngx_snorky_json_string_is(name, &command->name)) {
-            return command;
+            call->command = command;
+            call->name = command->name;
+            return NGX_OK;
         }
     }
 
-    return NULL;
+    return ngx_snorky_call_error(call, "Unknown command");
+}
+
+
+static ngx_int_t
+ngx_snorky_call_decode(ngx_snorky_call_t *call, ngx_snorky_value_t *name)
+{
+    if (name->text.len > NGX_SNORKY_CALL_MAX_NAME + 2) {
+        return ngx_snorky_call_error(call, "Unknown command");
+    }
+
+    call->name.data = ngx_pnalloc(call->session->hub->pool, name->text.len);
+    if (call->name.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    call->name.len = ngx_snorky_json_string(name, call->name.data)
+                     - call->name.data;
+
+    return NGX_OK;
 }
 
 
 /* every parameter is there, and there is no other; of duplicates the last */
 
 static ngx_int_t
-ngx_snorky_call_params(ngx_snorky_json_t *json, ngx_snorky_call_t *call,
-    ngx_snorky_command_t *command, ngx_snorky_json_node_t *params)
+ngx_snorky_call_take(ngx_snorky_call_t *call, ngx_snorky_json_node_t *params)
 {
-    ngx_uint_t               i, found;
+    ngx_int_t                i;
+    ngx_str_t               *param;
+    ngx_snorky_json_t       *json;
     ngx_snorky_json_node_t  *name, *value;
 
     if (params->value.type != NGX_SNORKY_JSON_OBJECT) {
-        return NGX_DECLINED;
+        return ngx_snorky_call_error(call, "Invalid params");
     }
 
-    found = 0;
+    call->object = params->value.text;
+
+    if (call->command == NULL) {
+        return NGX_OK;
+    }
+
+    json = call->session->hub->json;
+    param = call->command->params;
+
+    for (i = 0; param[i].len; i++) {
+        ngx_str_null(&call->params[i].text);
+    }
 
     for (name = ngx_snorky_json_child(json, params);
          name;
@@ -120,27 +147,69 @@ ngx_snorky_call_params(ngx_snorky_json_t *json, ngx_snorky_call_t *call,
     {
         value = ngx_snorky_json_next(json, name);
 
-        for (i = 0; command->params[i].len; i++) {
-            if (ngx_snorky_json_string_is(&name->value, &command->params[i])) {
-                break;
-            }
-        }
+        i = ngx_snorky_call_place(call->command, &name->value);
 
-        if (command->params[i].len == 0) {
-            return NGX_DECLINED;
+        if (i == NGX_DECLINED) {
+            return ngx_snorky_call_error(call, "Invalid params");
         }
 
         call->params[i] = value->value;
-        found |= (ngx_uint_t) 1 << i;
     }
 
-    for (i = 0; command->params[i].len; i++) {
-        if (!(found & ((ngx_uint_t) 1 << i))) {
-            return NGX_DECLINED;
+    for (i = 0; param[i].len; i++) {
+        if (call->params[i].text.len == 0 && param[i].data[0] != '?') {
+            return ngx_snorky_call_error(call, "Invalid params");
         }
     }
 
     return NGX_OK;
+}
+
+
+/* the parameter of this name, NGX_DECLINED: there is none */
+
+static ngx_int_t
+ngx_snorky_call_place(ngx_snorky_command_t *command, ngx_snorky_value_t *name)
+{
+    ngx_int_t  i;
+    ngx_str_t  param;
+
+    for (i = 0; command->params[i].len; i++) {
+        param = command->params[i];
+
+        if (param.data[0] == '?') {
+            param.data++;
+            param.len--;
+        }
+
+        if (ngx_snorky_json_string_is(name, &param)) {
+            return i;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_snorky_call_handle(ngx_snorky_call_t *call)
+{
+    ngx_int_t  rc;
+    ngx_str_t  null;
+
+    if (call->command) {
+        rc = call->command->handler(call);
+
+    } else {
+        rc = call->service->type->call(call);
+    }
+
+    if (rc == NGX_OK) {
+        ngx_str_set(&null, "null");
+        return ngx_snorky_call_reply(call, &null);
+    }
+
+    return rc;
 }
 
 
@@ -162,6 +231,48 @@ ngx_snorky_value_t *
 ngx_snorky_call_param(ngx_snorky_call_t *call, ngx_uint_t n)
 {
     return &call->params[n];
+}
+
+
+ngx_str_t *
+ngx_snorky_call_name(ngx_snorky_call_t *call)
+{
+    return &call->name;
+}
+
+
+ngx_str_t *
+ngx_snorky_call_params(ngx_snorky_call_t *call)
+{
+    return &call->object;
+}
+
+
+ngx_str_t *
+ngx_snorky_call_id(ngx_snorky_call_t *call)
+{
+    return &call->id;
+}
+
+
+ngx_int_t
+ngx_snorky_call_escaped_name(ngx_snorky_call_t *call, ngx_str_t *escaped)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(call->session->hub->pool,
+                    call->name.len
+                    + ngx_escape_json(NULL, call->name.data, call->name.len));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    escaped->data = p;
+    escaped->len = (u_char *) ngx_escape_json(p, call->name.data,
+                                              call->name.len)
+                   - p;
+
+    return NGX_OK;
 }
 
 
@@ -201,12 +312,7 @@ ngx_snorky_call_reply(ngx_snorky_call_t *call, ngx_str_t *data)
 
     n = ngx_snorky_envelope_response(parts, &call->id, data);
 
-    if (ngx_snorky_session_send_parts(call->session, call->service, parts, n,
-                                      1)
-        != NGX_OK)
-    {
-        ngx_snorky_session_close(call->session, 1011, "out of memory");
-    }
+    ngx_snorky_call_answer(call, parts, n);
 
     return NGX_DONE;
 }
@@ -215,30 +321,57 @@ ngx_snorky_call_reply(ngx_snorky_call_t *call, ngx_str_t *data)
 ngx_int_t
 ngx_snorky_call_error(ngx_snorky_call_t *call, const char *text)
 {
-    ngx_str_t              message, parts[NGX_SNORKY_ENVELOPE_PARTS];
+    ngx_str_t  message;
+
+    message.data = (u_char *) text;
+    message.len = ngx_strlen(text);
+
+    return ngx_snorky_call_fail(call, &message);
+}
+
+
+ngx_int_t
+ngx_snorky_call_fail(ngx_snorky_call_t *call, ngx_str_t *text)
+{
+    ngx_str_t              parts[NGX_SNORKY_ENVELOPE_PARTS];
     ngx_uint_t             n;
     ngx_snorky_session_t  *s;
 
     s = call->session;
 
-    message.data = (u_char *) text;
-    message.len = ngx_strlen(text);
-
     s->hub->stats->errors++;
 
     ngx_log_error(NGX_LOG_INFO, s->log, 0,
                   "call of service \"%V\" failed: %V",
-                  &call->service->name, &message);
+                  &call->service->name, text);
 
-    n = ngx_snorky_envelope_error(parts, &call->id, &message);
+    n = ngx_snorky_envelope_error(parts, &call->id, text);
 
-    if (ngx_snorky_session_send_parts(s, call->service, parts, n, 1)
-        != NGX_OK)
-    {
-        ngx_snorky_session_close(s, 1011, "out of memory");
-    }
+    ngx_snorky_call_answer(call, parts, n);
 
     return NGX_DONE;
+}
+
+
+/* a deferred call has its end here */
+
+static void
+ngx_snorky_call_answer(ngx_snorky_call_t *call, ngx_str_t *parts,
+    ngx_uint_t n)
+{
+    if (ngx_snorky_session_send_parts(call->session, call->service, parts, n,
+                                      1)
+        != NGX_OK)
+    {
+        /* which ends deferred calls, too */
+
+        ngx_snorky_session_close(call->session, 1011, "out of memory");
+        return;
+    }
+
+    if (call->later) {
+        ngx_snorky_later_end(call->later);
+    }
 }
 
 

@@ -17,12 +17,21 @@
 /* the most parameters that a command may have */
 #define NGX_SNORKY_CALL_PARAMS  8
 
+/* bytes; where there is no table, a longer command's name is unknown */
+#define NGX_SNORKY_CALL_MAX_NAME  256
+
+
+typedef struct ngx_snorky_later_s  ngx_snorky_later_t;
+
 
 struct ngx_snorky_call_s {
     ngx_snorky_session_t      *session;
     ngx_snorky_service_t      *service;
-    ngx_snorky_command_t      *command;
+    ngx_snorky_command_t      *command;     /* NULL: not from a table */
+    ngx_snorky_later_t        *later;       /* NULL: it is being run */
     ngx_str_t                  id;          /* JSON; empty: none */
+    ngx_str_t                  name;        /* the command's */
+    ngx_str_t                  object;      /* all params, as they came */
     ngx_snorky_value_t         params[NGX_SNORKY_CALL_PARAMS];
 };
 
@@ -35,6 +44,10 @@ struct ngx_snorky_call_s {
 ngx_int_t ngx_snorky_call_run(ngx_snorky_session_t *s,
     ngx_snorky_service_t *service, ngx_snorky_json_node_t *message);
 
+
+/* the command's name, escaped as in JSON, in the hub's pool */
+ngx_int_t ngx_snorky_call_escaped_name(ngx_snorky_call_t *call,
+    ngx_str_t *escaped);
 
 /*
  * There is no room now: NGX_AGAIN, or NGX_DONE if the call has waited long

@@ -80,7 +80,7 @@ ngx_snorky_dispatch_route(ngx_snorky_session_t *s,
         rc = ngx_snorky_dispatch_find(s, &envelope, route);
     }
 
-    if (rc == NGX_OK && route->service->type->commands) {
+    if (rc == NGX_OK && ngx_snorky_service_rpc(route->service)) {
         rc = ngx_snorky_envelope_parse_rpc(s->hub->json, route->message, &rpc);
     }
 
@@ -122,7 +122,7 @@ ngx_snorky_dispatch_run(ngx_snorky_session_t *s, ngx_snorky_route_t *route)
 
     service = route->service;
 
-    if (service->type->commands) {
+    if (ngx_snorky_service_rpc(service)) {
         rc = ngx_snorky_call_run(s, service, route->message);
 
     } else {

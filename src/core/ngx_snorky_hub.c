@@ -23,6 +23,8 @@
 #define NGX_SNORKY_HUB_GOING_AWAY  1001
 
 
+static void ngx_snorky_hub_close_queue(ngx_queue_t *sessions, ngx_uint_t code,
+    const char *reason);
 static void ngx_snorky_hub_room(void *data);
 static void ngx_snorky_hub_lost(void *data);
 static void ngx_snorky_hub_quit(void *data, ngx_uint_t at_once);
@@ -55,8 +57,10 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
 
     hub->log = cycle->log;
     hub->drain = conf->drain;
+    hub->asker = conf->asker;
 
     ngx_queue_init(&hub->sessions);
+    ngx_queue_init(&hub->ending);
     ngx_queue_init(&hub->waiting);
 
     hub->dummy.data = hub;
@@ -135,11 +139,20 @@ void
 ngx_snorky_hub_close_sessions(ngx_snorky_hub_t *hub, ngx_uint_t code,
     const char *reason)
 {
+    ngx_snorky_hub_close_queue(&hub->sessions, code, reason);
+    ngx_snorky_hub_close_queue(&hub->ending, code, reason);
+}
+
+
+static void
+ngx_snorky_hub_close_queue(ngx_queue_t *sessions, ngx_uint_t code,
+    const char *reason)
+{
     ngx_queue_t           *q;
     ngx_snorky_session_t  *s;
 
-    while (!ngx_queue_empty(&hub->sessions)) {
-        q = ngx_queue_head(&hub->sessions);
+    while (!ngx_queue_empty(sessions)) {
+        q = ngx_queue_head(sessions);
         s = ngx_queue_data(q, ngx_snorky_session_t, queue);
 
         ngx_snorky_session_close(s, code, reason);
@@ -173,6 +186,16 @@ ngx_snorky_hub_remove(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s)
     if (hub->drain_timer.timer_set && ngx_queue_empty(&hub->sessions)) {
         ngx_del_timer(&hub->drain_timer);
     }
+}
+
+
+/* its calls' timers keep the worker */
+
+void
+ngx_snorky_hub_postpone(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s)
+{
+    ngx_queue_remove(&s->queue);
+    ngx_queue_insert_tail(&hub->ending, &s->queue);
 }
 
 
@@ -402,8 +425,7 @@ ngx_snorky_hub_drain_handler(ngx_event_t *ev)
         q = ngx_queue_head(&hub->sessions);
         s = ngx_queue_data(q, ngx_snorky_session_t, queue);
 
-        ngx_snorky_session_close(s, NGX_SNORKY_HUB_RESTART,
-                                 "service restart");
+        ngx_snorky_session_end(s);
     }
 
     if (!ngx_queue_empty(&hub->sessions)) {

@@ -17,6 +17,7 @@
 #include <ngx_event.h>
 
 #include "ngx_snorky.h"
+#include "ngx_snorky_ask.h"
 #include "ngx_snorky_broker.h"
 #include "ngx_snorky_map.h"
 
@@ -24,18 +25,21 @@
 typedef struct {
     ngx_snorky_broker_conf_t   broker;
     ngx_msec_t                 drain;       /* sessions of an old worker */
+    ngx_snorky_asker_t        *asker;
 } ngx_snorky_hub_conf_t;
 
 
 typedef struct {
     ngx_snorky_broker_t       *broker;
     ngx_snorky_stats_t        *stats;
+    ngx_snorky_asker_t        *asker;
     ngx_snorky_json_t         *json;
     ngx_uint_t                 parsed;      /* changes with its nodes */
     ngx_log_t                 *log;
 
     ngx_snorky_map_t           topics;
     ngx_queue_t                sessions;
+    ngx_queue_t                ending;      /* sessions, as soon as they can */
     ngx_queue_t                waiting;     /* in the order of their coming */
 
     ngx_pool_t                *pool;        /* for one message; then reset */
@@ -70,6 +74,9 @@ void ngx_snorky_hub_close_sessions(ngx_snorky_hub_t *hub, ngx_uint_t code,
 /* for sessions */
 void ngx_snorky_hub_add(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s);
 void ngx_snorky_hub_remove(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s);
+
+/* draining has come to it, but its calls are to be answered first */
+void ngx_snorky_hub_postpone(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s);
 
 /* the session's call waits for room; resume() will be called */
 void ngx_snorky_hub_wait(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s);

@@ -23,6 +23,8 @@ typedef struct {
     ngx_array_t                  services;  /* of ngx_snorky_service_t * */
     ngx_array_t                 *all;       /* of ngx_snorky_registry_t * */
     ngx_array_t                 *dealers;   /* that stand in it, or NULL */
+    ngx_uint_t                   watched;   /* services want to know who ... */
+                                            /* ... comes and goes */
 } ngx_snorky_registry_t;
 
 
@@ -39,6 +41,11 @@ struct ngx_snorky_service_s {
     ngx_str_t                    prefix;    /* of its topics' names */
     ngx_array_t                 *wanted;    /* services named in options */
 };
+
+
+/* whether it takes calls, not just messages */
+#define ngx_snorky_service_rpc(service)                                       \
+    ((service)->type->commands || (service)->type->call)
 
 
 /* the registry of that name, made if there is none yet; NULL: no memory */
@@ -66,6 +73,12 @@ char *ngx_snorky_service_add(ngx_conf_t *cf, ngx_snorky_registry_t *registry,
 
 char *ngx_snorky_service_add_dealer(ngx_conf_t *cf, ngx_array_t *registries,
     ngx_snorky_registry_t *registry, ngx_str_t *args, ngx_uint_t nargs);
+
+/* a client comes, and goes: for those services that want to know */
+void ngx_snorky_service_connected(ngx_snorky_registry_t *registry,
+    ngx_snorky_session_t *s);
+void ngx_snorky_service_disconnected(ngx_snorky_registry_t *registry,
+    ngx_snorky_session_t *s);
 
 /* a worker begins, and ends */
 ngx_int_t ngx_snorky_service_open_all(ngx_array_t *registries,

@@ -10,7 +10,11 @@
 #include "ngx_snorky_session.h"
 #include "ngx_snorky_envelope.h"
 #include "ngx_snorky_hold.h"
+#include "ngx_snorky_later.h"
 #include "ngx_snorky_topic.h"
+
+
+#define NGX_SNORKY_SESSION_RESTART  1012
 
 
 static ngx_snorky_msg_t *ngx_snorky_session_build(
@@ -29,6 +33,7 @@ ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
     if (listed) {
         s->listed = 1;
         ngx_snorky_hub_add(s->hub, s);
+        ngx_snorky_service_connected(s->registry, s);
     }
 }
 
@@ -41,6 +46,13 @@ ngx_snorky_session_leave(ngx_snorky_session_t *s)
     }
 
     s->left = 1;
+    s->ending = 0;
+
+    ngx_snorky_later_cancel_all(s);
+
+    if (s->listed) {
+        ngx_snorky_service_disconnected(s->registry, s);
+    }
 
     ngx_snorky_topic_leave_all(s);
     ngx_snorky_hold_part_all(s);
@@ -67,6 +79,28 @@ ngx_snorky_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
     ngx_snorky_session_leave(s);
 
     s->ops->close(s, code, reason);
+}
+
+
+void
+ngx_snorky_session_end(ngx_snorky_session_t *s)
+{
+    if (s->ncalls) {
+        s->ending = 1;
+        ngx_snorky_hub_postpone(s->hub, s);
+        return;
+    }
+
+    ngx_snorky_session_close(s, NGX_SNORKY_SESSION_RESTART, "service restart");
+}
+
+
+void
+ngx_snorky_session_answered(ngx_snorky_session_t *s)
+{
+    if (s->ending) {
+        ngx_snorky_session_end(s);
+    }
 }
 
 
@@ -180,4 +214,12 @@ ngx_str_t *
 ngx_snorky_session_identity(ngx_snorky_session_t *s)
 {
     return s->identity.len ? &s->identity : NULL;
+}
+
+
+u_char *
+ngx_snorky_session_client(ngx_snorky_session_t *s, u_char *p)
+{
+    return ngx_sprintf(p, "%xD-%xL",
+                       ngx_snorky_broker_name(s->hub->broker), s->id);
 }

@@ -17,6 +17,7 @@
 
 
 #include "ngx_snorky.h"
+#include "ngx_snorky_call.h"
 #include "ngx_snorky_hub.h"
 #include "ngx_snorky_msg.h"
 #include "ngx_snorky_service.h"
@@ -26,7 +27,9 @@ typedef struct {
     ngx_uint_t                 max_depth;
     ngx_uint_t                 max_subscriptions;
     size_t                     max_channel_size;    /* bytes, as sent */
+    ngx_uint_t                 max_calls;
     ngx_msec_t                 publish_timeout;
+    void                      *server;      /* for what is asked; http's */
 } ngx_snorky_limits_t;
 
 
@@ -48,6 +51,9 @@ typedef struct {
     /* the session leaves, whatever the reason; may be NULL */
     void                     (*left)(ngx_snorky_session_t *s);
 
+    /* whose addresses are its client's */
+    ngx_connection_t        *(*connection)(ngx_snorky_session_t *s);
+
 } ngx_snorky_session_ops_t;
 
 
@@ -59,6 +65,8 @@ struct ngx_snorky_session_s {
     ngx_queue_t                holds;
     ngx_uint_t                 nclaimed;    /* of these, without a topic */
     uint64_t                   id;          /* in the zone; never 0 */
+    ngx_snorky_later_t        *calls;       /* that wait for their answer */
+    ngx_uint_t                 ncalls;
 
     ngx_snorky_hub_t          *hub;
     ngx_snorky_registry_t     *registry;
@@ -78,6 +86,7 @@ struct ngx_snorky_session_s {
     unsigned                   retries:1;   /* what has waited, once more */
     unsigned                   overdue:1;   /* ... and for the last time */
     unsigned                   overloaded:1;    /* was told so */
+    unsigned                   ending:1;    /* when its calls are answered */
 };
 
 
@@ -95,6 +104,15 @@ void ngx_snorky_session_leave(ngx_snorky_session_t *s);
 /* the core ends it: leaves, and has the transport close; idempotent */
 void ngx_snorky_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
     const char *reason);
+
+/*
+ * Its worker quits: closed as above, but not before its calls are answered;
+ * no other message of it is dispatched until then.
+ */
+void ngx_snorky_session_end(ngx_snorky_session_t *s);
+
+/* a deferred call of it has been answered */
+void ngx_snorky_session_answered(ngx_snorky_session_t *s);
 
 /* whether it may not subscribe to more */
 #define ngx_snorky_session_full(s)                                            \

@@ -24,6 +24,7 @@ typedef struct {
     ngx_event_t                 more;       /* in the next round */
     unsigned                    batch:1;    /* they came in an array */
     unsigned                    answered:1; /* the one at "next" */
+    unsigned                    deferred:1; /* ... is answered later */
 } ngx_snorky_backend_t;
 
 
@@ -47,6 +48,8 @@ static void ngx_snorky_backend_send(ngx_snorky_session_t *s,
     ngx_snorky_msg_t *msg, ngx_uint_t reply);
 static void ngx_snorky_backend_close(ngx_snorky_session_t *s, ngx_uint_t code,
     const char *reason);
+static ngx_connection_t *ngx_snorky_backend_connection(
+    ngx_snorky_session_t *s);
 static void ngx_snorky_backend_resume(ngx_snorky_session_t *s);
 static void ngx_snorky_backend_more_handler(ngx_event_t *ev);
 static void ngx_snorky_backend_cleanup(void *data);
@@ -56,7 +59,8 @@ static ngx_snorky_session_ops_t  ngx_snorky_backend_ops = {
     ngx_snorky_backend_send,
     ngx_snorky_backend_close,
     ngx_snorky_backend_resume,
-    NULL
+    NULL,
+    ngx_snorky_backend_connection
 };
 
 
@@ -420,8 +424,8 @@ ngx_snorky_backend_route(ngx_snorky_backend_t *backend,
 
 
 /*
- * NGX_BUSY while a call waits for room in the log, or the rest of a batch for
- * others to have their turn; else how to finalize.
+ * NGX_BUSY while a call waits for room in the log or for its answer, or the
+ * rest of a batch for others to have their turn; else how to finalize.
  */
 
 static ngx_int_t
@@ -434,6 +438,10 @@ ngx_snorky_backend_run(ngx_snorky_backend_t *backend)
 
     s = &backend->peer.session;
     before = s->hub->stats->deliveries;
+
+    if (s->left) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     while (backend->next < backend->routes.nelts) {
 
@@ -452,6 +460,11 @@ ngx_snorky_backend_run(ngx_snorky_backend_t *backend)
         }
 
         if (rc == NGX_AGAIN) {
+            return NGX_BUSY;
+        }
+
+        if (rc == NGX_OK && !backend->answered && s->ncalls) {
+            backend->deferred = 1;
             return NGX_BUSY;
         }
 
@@ -595,6 +608,13 @@ ngx_snorky_backend_send(ngx_snorky_session_t *s, ngx_snorky_msg_t *msg,
     *place = msg;
 
     backend->answered = 1;
+
+    if (backend->deferred) {
+        backend->deferred = 0;
+        backend->next++;
+
+        ngx_post_event(&backend->more, &ngx_posted_events);
+    }
 }
 
 
@@ -607,6 +627,19 @@ ngx_snorky_backend_close(ngx_snorky_session_t *s, ngx_uint_t code,
     ngx_snorky_backend_t *backend = (ngx_snorky_backend_t *) s;
 
     backend->peer.close_code = code;
+
+    if (backend->deferred) {
+        ngx_post_event(&backend->more, &ngx_posted_events);
+    }
+}
+
+
+static ngx_connection_t *
+ngx_snorky_backend_connection(ngx_snorky_session_t *s)
+{
+    ngx_snorky_backend_t *backend = (ngx_snorky_backend_t *) s;
+
+    return backend->peer.request->connection;
 }
 
 

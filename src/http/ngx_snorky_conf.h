@@ -35,6 +35,7 @@ typedef struct {
     ngx_snorky_flusher_t         flusher;
     ngx_queue_t                  websockets;
     ngx_snorky_msg_t            *ping;      /* the same for all */
+    ngx_queue_t                  inners;    /* requests of our own */
     uint64_t                     delivered; /* before the connection's turn */
     ngx_snorky_ws_deflates_t    *deflates;
     u_char                      *buffer;    /* all sockets are read into it */

@@ -8,6 +8,7 @@
 
 
 #include "ngx_snorky_peer.h"
+#include "ngx_snorky_inner.h"
 #include "ngx_snorky_utf8.h"
 
 
@@ -27,6 +28,10 @@ static ngx_int_t ngx_snorky_peer_code_text(ngx_pool_t *pool,
     ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v);
 static ngx_int_t ngx_snorky_peer_identity_text(ngx_pool_t *pool,
     ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_client_text(ngx_pool_t *pool,
+    ngx_snorky_peer_t *peer, ngx_http_variable_value_t *v);
+static ngx_int_t ngx_snorky_peer_inner_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_snorky_peer_number(ngx_pool_t *pool,
     ngx_http_variable_value_t *v, ngx_uint_t number);
 static ngx_int_t ngx_snorky_peer_worker_variable(ngx_http_request_t *r,
@@ -49,6 +54,18 @@ static ngx_http_variable_t  ngx_snorky_peer_variables[] = {
 
     { ngx_string("snorky_identity"), NULL, ngx_snorky_peer_variable,
       (uintptr_t) ngx_snorky_peer_identity_text, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("snorky_client"), NULL, ngx_snorky_peer_variable,
+      (uintptr_t) ngx_snorky_peer_client_text, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("snorky_service"), NULL, ngx_snorky_peer_inner_variable,
+      NGX_SNORKY_INNER_SERVICE, 0, 0 },
+
+    { ngx_string("snorky_command"), NULL, ngx_snorky_peer_inner_variable,
+      NGX_SNORKY_INNER_COMMAND, 0, 0 },
+
+    { ngx_string("snorky_channel"), NULL, ngx_snorky_peer_inner_variable,
+      NGX_SNORKY_INNER_CHANNEL, 0, 0 },
 
     { ngx_string("snorky_worker"), NULL, ngx_snorky_peer_worker_variable,
       0, 0, 0 },
@@ -162,6 +179,24 @@ ngx_snorky_peer_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 {
     ngx_snorky_peer_t  *peer;
 
+    if (ngx_snorky_inner_text(r, NGX_SNORKY_INNER_CLIENT)) {
+
+        /* a request of our own, for a client's sake */
+
+        if (data == (uintptr_t) ngx_snorky_peer_identity_text) {
+            return ngx_snorky_peer_inner_variable(r, v,
+                                                  NGX_SNORKY_INNER_IDENTITY);
+        }
+
+        if (data == (uintptr_t) ngx_snorky_peer_client_text) {
+            return ngx_snorky_peer_inner_variable(r, v,
+                                                  NGX_SNORKY_INNER_CLIENT);
+        }
+
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
     peer = ngx_http_get_module_ctx(r->main, ngx_snorky_module);
 
     if (peer == NULL) {
@@ -234,6 +269,47 @@ ngx_snorky_peer_identity_text(ngx_pool_t *pool, ngx_snorky_peer_t *peer,
 
     v->data = identity->data + 1;
     v->len = identity->len - 2;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_peer_client_text(ngx_pool_t *pool, ngx_snorky_peer_t *peer,
+    ngx_http_variable_value_t *v)
+{
+    v->data = ngx_pnalloc(pool, NGX_SNORKY_CLIENT_LEN);
+    if (v->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    v->len = ngx_snorky_session_client(&peer->session, v->data) - v->data;
+
+    return NGX_OK;
+}
+
+
+/* of what is asked: only in requests of our own */
+
+static ngx_int_t
+ngx_snorky_peer_inner_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t  *text;
+
+    text = ngx_snorky_inner_text(r, (ngx_snorky_inner_e) data);
+
+    if (text == NULL || text->len == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    v->data = text->data;
+    v->len = text->len;
 
     return NGX_OK;
 }

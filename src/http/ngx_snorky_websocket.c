@@ -43,6 +43,8 @@ static void ngx_snorky_websocket_close(ngx_snorky_session_t *s,
     ngx_uint_t code, const char *reason);
 static void ngx_snorky_websocket_resume(ngx_snorky_session_t *s);
 static void ngx_snorky_websocket_left(ngx_snorky_session_t *s);
+static ngx_connection_t *ngx_snorky_websocket_connection(
+    ngx_snorky_session_t *s);
 
 static void ngx_snorky_websocket_cleanup(void *data);
 
@@ -51,7 +53,8 @@ static ngx_snorky_session_ops_t  ngx_snorky_websocket_ops = {
     ngx_snorky_websocket_send,
     ngx_snorky_websocket_close,
     ngx_snorky_websocket_resume,
-    ngx_snorky_websocket_left
+    ngx_snorky_websocket_left,
+    ngx_snorky_websocket_connection
 };
 
 
@@ -591,6 +594,13 @@ ngx_snorky_websocket_resume(ngx_snorky_session_t *s)
 
     c = ngx_snorky_ws_connection(ws);
     ngx_post_event(c->read, &ngx_posted_events);
+}
+
+
+static ngx_connection_t *
+ngx_snorky_websocket_connection(ngx_snorky_session_t *s)
+{
+    return ngx_snorky_ws_connection((ngx_snorky_ws_t *) s);
 }
 
 

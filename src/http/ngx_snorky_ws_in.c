@@ -476,7 +476,7 @@ ngx_snorky_ws_in_retry(ngx_snorky_ws_t *ws)
 ngx_uint_t
 ngx_snorky_ws_in_paused(ngx_snorky_ws_t *ws)
 {
-    return ws->waits || ws->full
+    return ws->waits || ws->full || ws->peer.session.ending
            || ws->state == NGX_SNORKY_WS_ENDING;
 }
 

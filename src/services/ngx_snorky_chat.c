@@ -86,7 +86,13 @@ ngx_snorky_service_type_t  ngx_snorky_chat = {
     NULL,
     NULL,
     NULL,
-    NULL
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    1
 };
 
 

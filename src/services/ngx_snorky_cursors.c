@@ -166,7 +166,13 @@ ngx_snorky_service_type_t  ngx_snorky_cursors = {
     NULL,
     NULL,
     NULL,
-    NULL
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    1
 };
 
 

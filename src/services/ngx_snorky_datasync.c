@@ -86,7 +86,13 @@ ngx_snorky_service_type_t  ngx_snorky_datasync = {
     ngx_snorky_datasync_open,
     ngx_snorky_datasync_close,
     ngx_snorky_acquired_heard,
-    ngx_snorky_datasync_released
+    ngx_snorky_datasync_released,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    0
 };
 
 

@@ -120,7 +120,13 @@ ngx_snorky_service_type_t  ngx_snorky_datasync_backend = {
     NULL,
     NULL,
     NULL,
-    NULL
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    0
 };
 
 

@@ -26,7 +26,13 @@ ngx_snorky_service_type_t  ngx_snorky_echo = {
     NULL,
     NULL,
     NULL,
-    NULL
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    0
 };
 
 

@@ -113,7 +113,13 @@ ngx_snorky_service_type_t  ngx_snorky_messaging = {
     NULL,
     NULL,
     NULL,
-    NULL
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    0
 };
 
 

@@ -114,7 +114,13 @@ ngx_snorky_service_type_t  ngx_snorky_pubsub = {
     NULL,
     NULL,
     NULL,
-    NULL
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    1
 };
 
 
@@ -152,7 +158,13 @@ ngx_snorky_service_type_t  ngx_snorky_pubsub_backend = {
     NULL,
     NULL,
     NULL,
-    NULL
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    0
 };
 
 

@@ -42,6 +42,8 @@ typedef struct {
     uint64_t                  subscriptions;
     uint64_t                  channels;
     uint64_t                  waiting;
+    uint64_t                  calls;
+    uint64_t                  events;
 
     /* counters: what has been since the worker's start */
     uint64_t                  connections;
@@ -58,6 +60,18 @@ typedef struct {
     uint64_t                  errors;
     uint64_t                  waits;
     uint64_t                  overloaded;
+    uint64_t                  asks;
+    uint64_t                  asks_failed;
+    uint64_t                  calls_deferred;
+    uint64_t                  calls_rejected;
+    uint64_t                  calls_cancelled;
+    uint64_t                  calls_timed_out;
+    uint64_t                  authorized;
+    uint64_t                  authorized_cached;
+    uint64_t                  unauthorized;
+    uint64_t                  events_sent;
+    uint64_t                  events_retried;
+    uint64_t                  events_dropped;
     uint64_t                  bells_sent;
     uint64_t                  bells_received;
     uint64_t                  revoked;

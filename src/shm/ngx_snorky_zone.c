@@ -140,7 +140,9 @@ ngx_snorky_zone_create(ngx_shm_zone_t *shm_zone, ngx_snorky_zone_t **created)
 
     /* clients choose channel names: they must not be able to choose hashes */
 
-    if (ngx_snorky_random(zone->secret, sizeof(zone->secret)) != NGX_OK) {
+    if (ngx_snorky_random(zone->secret, sizeof(zone->secret)) != NGX_OK
+        || ngx_snorky_random(&zone->name, sizeof(zone->name)) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

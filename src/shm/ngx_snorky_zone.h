@@ -18,7 +18,7 @@
 
 
 /* grows with every change of what lies in the zone */
-#define NGX_SNORKY_ZONE_LAYOUT    4
+#define NGX_SNORKY_ZONE_LAYOUT    5
 
 /* bytes; below, not even a small log has room */
 #define NGX_SNORKY_ZONE_MIN_SIZE  (64 * 1024)
@@ -29,6 +29,7 @@ typedef struct {
 
     uint64_t                  size;         /* bytes, of the whole zone */
     uint64_t                  secret[2];    /* of the hash of topics */
+    uint32_t                  name;         /* in the names of its clients */
 
     ngx_slab_pool_t          *pool;         /* its mutex guards all of this */
 
