@@ -38,9 +38,9 @@ my @refusals = (
     'invalid name "" of a service type',
     'invalid name "a b" of a service type',
     'duplicate service type "pubsub"',
-    'service type "bad" has neither .*"message"',
+    'service type "bad" has none of "commands", "call" and "message"',
     'the table of commands of service type "bad" is empty',
-    'service type "bad" has more than one of "commands".*"message"',
+    'service type "bad" has more than one of "commands", "call" and "message"',
     'a command of service type "bad" has no name',
     'duplicate command "good" of service type "bad"',
     'command "do" of service type "bad" has no params',
@@ -68,7 +68,8 @@ my @quoted = quoted($page);
 my @layouts = ([ 'one worker', 1 ], [ 'four workers', 4 ]);
 
 my $t = Test::Nginx->new()->has(qw/ http /)->plan(
-    @refusals + 5 + 2 * @options + @quoted + 1 + @layouts * 46 + 22);
+    @refusals + 5 + 2 * @options + @quoted + 1 + @layouts * 46 + 22)
+    ->todo_alerts();
 
 
 # --- what is refused --------------------------------------------------------
@@ -88,7 +89,7 @@ for my $n (0 .. $#refusals) {
 SKIP: {
     skip 'no module with a newer header', 1 unless -f $newer;
 
-    like(nginx_t("$own load_module $newer;", ''), qr/\[emerg\].*service type
+    like(nginx_t("$own load_module $newer;", ''), qr/\[emerg\].*service\ type
         \ "counter"\ is\ of\ API\ version\ 1000,\ this\ module\ has\ \d+$/xm,
         'refused: a type with a header of another version, and another look');
 }
@@ -341,10 +342,11 @@ SKIP: {
         unless $own =~ /load_module\s+\S*ngx_snorky_module\.so;/;
 
     $t->write_file_expand('nginx.conf', at_level($t, 'info',
-        configuration(2, 'alone')));
+        configuration(2, 'alone'))
+        =~ s/load_module\s+\S*ngx_snorky_module\.so;//r);
     $t->reload();
 
-    ok(wait_until { $t->read_file('error.log') =~ /\[emerg\].*service type
+    ok(wait_until { $t->read_file('error.log') =~ /\[emerg\].*service\ type
         \ "counter"\ needs\ ngx_snorky_module,\ which\ is\ not\ loaded$/xm },
         'at a reload, a module is told that ours is missing');
     is(data($fred, 'add', { counter => 'x' }), 2,
@@ -419,7 +421,7 @@ http {
 
     snorky_zone 1m;
     snorky_drain 10ms;
-    #snorky_max_calls 3;
+    snorky_max_calls 3;
     $services
 
     snorky_registry echoes {
@@ -449,7 +451,8 @@ http {
 
 EOC
 
-    $conf = "%%TEST_GLOBALS%%\n$load\nevents {\n}\nhttp {\n}\n"
+    $conf = "%%TEST_GLOBALS%%\n$load\ndaemon off;\n"
+        . "events {\n}\nhttp {\n}\n"
         if $what eq 'alone';
 
     return $conf;

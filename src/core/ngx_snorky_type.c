@@ -110,17 +110,16 @@ ngx_snorky_type_name_valid(ngx_str_t *name)
 static ngx_int_t
 ngx_snorky_type_check(ngx_conf_t *cf, ngx_snorky_service_type_t *type)
 {
-    if (type->commands == NULL && type->message == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "service type \"%V\" has neither \"commands\" "
-                      "nor \"message\"", &type->name);
-        return NGX_ERROR;
-    }
+    ngx_uint_t  n;
 
-    if (type->commands && type->message) {
+    n = (type->commands != NULL) + (type->call != NULL)
+        + (type->message != NULL);
+
+    if (n != 1) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "service type \"%V\" has more than one of \"commands\" "
-                      "and \"message\"", &type->name);
+                      "service type \"%V\" has %s of \"commands\", \"call\" "
+                      "and \"message\"",
+                      &type->name, n ? "more than one" : "none");
         return NGX_ERROR;
     }
 

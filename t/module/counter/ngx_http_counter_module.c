@@ -57,8 +57,9 @@ typedef struct {
 typedef struct {
     ngx_queue_t                queue;
     ngx_snorky_call_t         *call;
-    ngx_uint_t                 value;
+    ngx_snorky_value_t         counter;
     ngx_str_t                  key;         /* of the counter */
+    ngx_uint_t                 value;       /* that it is to reach */
 } ngx_http_counter_waiter_t;
 
 
@@ -83,7 +84,8 @@ static ngx_int_t ngx_http_counter_reply(ngx_snorky_call_t *call,
 static ngx_int_t ngx_http_counter_heard(ngx_snorky_service_t *service,
     void *data, ngx_str_t *text);
 static void ngx_http_counter_event_handler(ngx_event_t *ev);
-static void ngx_http_counter_check(ngx_http_counter_waiter_t *waiter);
+static void ngx_http_counter_check(ngx_http_counter_state_t *state,
+    ngx_http_counter_waiter_t *waiter);
 static void ngx_http_counter_cancelled(ngx_snorky_call_t *later);
 static void ngx_http_counter_connected(ngx_snorky_service_t *service,
     ngx_snorky_session_t *s);
@@ -491,20 +493,27 @@ ngx_http_counter_wait(ngx_snorky_call_t *call)
 
     rc = ngx_snorky_call_defer(call,
                                ngx_min((ngx_msec_t) timeout, conf->longest),
-                               sizeof(ngx_http_counter_waiter_t) + key.len,
-                               &later);
+                               sizeof(ngx_http_counter_waiter_t) + key.len
+                               + counter->text.len, &later);
     if (rc != NGX_OK) {
         return rc;
     }
+
+    /* the call that goes on has no parameters: what is needed is copied */
 
     waiter = ngx_snorky_call_data(later);
 
     waiter->call = later;
     waiter->value = value;
-    waiter->key.data = (u_char *) (waiter + 1);
-    waiter->key.len = key.len;
 
+    waiter->key.len = key.len;
+    waiter->key.data = (u_char *) (waiter + 1);
     ngx_memcpy(waiter->key.data, key.data, key.len);
+
+    waiter->counter = *counter;
+    waiter->counter.text.data = waiter->key.data + key.len;
+    ngx_memcpy(waiter->counter.text.data, counter->text.data,
+               counter->text.len);
 
     ngx_queue_insert_tail(&state->waiters, &waiter->queue);
 
@@ -549,7 +558,7 @@ ngx_http_counter_heard(ngx_snorky_service_t *service, void *data,
 }
 
 
-/* whoever is checked may go, and take others with it: the head is what counts */
+/* whoever is checked may go, and others with it: it is always the head */
 
 static void
 ngx_http_counter_event_handler(ngx_event_t *ev)
@@ -562,40 +571,64 @@ ngx_http_counter_event_handler(ngx_event_t *ev)
     while (!ngx_queue_empty(&state->due)) {
         q = ngx_queue_head(&state->due);
 
-        ngx_queue_remove(q);
-        ngx_queue_insert_tail(&state->waiters, q);
-
-        ngx_http_counter_check(ngx_queue_data(q, ngx_http_counter_waiter_t,
-                                              queue));
+        ngx_http_counter_check(state, ngx_queue_data(q,
+                                          ngx_http_counter_waiter_t, queue));
     }
 }
 
 
+/*
+ * A waiter is in no queue while the core is at work for its call, which may
+ * end there: then the waiter has gone with it.
+ */
+
 static void
-ngx_http_counter_check(ngx_http_counter_waiter_t *waiter)
+ngx_http_counter_check(ngx_http_counter_state_t *state,
+    ngx_http_counter_waiter_t *waiter)
 {
     ngx_int_t             rc;
     ngx_uint_t            total;
     ngx_snorky_call_t    *call;
     ngx_snorky_change_t  *change;
 
+    ngx_queue_remove(&waiter->queue);
+    ngx_queue_init(&waiter->queue);
+
     call = waiter->call;
 
     change = ngx_snorky_change_begin(call);
 
-    ngx_snorky_change_list(change,
-                      ngx_snorky_call_param(call, NGX_HTTP_COUNTER_COUNTER));
+    ngx_snorky_change_list(change, &waiter->counter);
 
     rc = ngx_http_counter_commit(change, &total);
 
-    if (rc == NGX_OK && total >= waiter->value) {
-        ngx_queue_remove(&waiter->queue);
+    switch (rc) {
+
+    case NGX_OK:
+
+        if (total < waiter->value) {
+            ngx_queue_insert_tail(&state->waiters, &waiter->queue);
+            return;
+        }
+
         (void) ngx_http_counter_reply(call, total);
+        return;
+
+    case NGX_DONE:
+        return;
+
+    case NGX_AGAIN:
+        (void) ngx_snorky_call_error(call, "Overloaded");
+        return;
+
+    default: /* NGX_ERROR */
+        (void) ngx_snorky_call_error(call, "Internal error");
+        return;
     }
 }
 
 
-/* nobody waits for the answer any more; the call is freed next */
+/* the client has left, or the time has passed; the waiter is freed next */
 
 static void
 ngx_http_counter_cancelled(ngx_snorky_call_t *later)
