@@ -68,7 +68,7 @@ my @quoted = quoted($page);
 my @layouts = ([ 'one worker', 1 ], [ 'four workers', 4 ]);
 
 my $t = Test::Nginx->new()->has(qw/ http /)->plan(
-    @refusals + 5 + 2 * @options + @quoted + 1 + @layouts * 46 + 22)
+    @refusals + 5 + 2 * @options + @quoted + 1 + @layouts * 46 + 26)
     ->todo_alerts();
 
 
@@ -295,7 +295,7 @@ my $late = $carl->call('counter', 'wait',
 ok(wait_until { my $r = data(client(), 'get', { counter => 'x' }); $r == 5 },
     'before a reload');
 
-my @old = worker_pids($t);
+my @old = serving();
 
 reload($t, 2, @old);
 
@@ -319,7 +319,7 @@ my $last = $dora->call('counter', 'wait',
     { counter => 'x', value => 100, timeout => 300 });
 ok(wait_until { waiting($dora) == 1 }, 'a call waits');
 
-@old = worker_pids($t);
+@old = serving();
 reload($t, 2, @old, 'gone');
 
 is($dora->reply($last)->{message}, 'Timed out',
@@ -331,7 +331,7 @@ my $eve = client(undef, '/echo');
 $eve->text(envelope('echo', 1));
 is($eve->text_in(), envelope('echo', 1), 'the others are served');
 
-@old = worker_pids($t);
+@old = serving();
 reload($t, 2, @old);
 
 my $fred = client();
@@ -353,6 +353,32 @@ SKIP: {
         'and the old configuration stays');
 }
 
+$t->stop();
+
+
+# --- a client that is too slow for its answers ------------------------------
+
+start($t, 2);
+
+my $slow = Snorky->connect('/slow', port => port(8082), rcvbuf => 4096);
+my $text = 'x' x 60000;
+my $near = connect_to_worker($slow->header('X-Worker'), '/ws',
+    port => port(8081));
+
+for my $n (1 .. 8) {
+    $slow->call('counter', 'wait', { counter => 'x', value => 3 },
+        callId => "$n $text");
+}
+
+ok(wait_until { waiting($near) == 8 }, 'many calls with long answers wait');
+
+data($near, 'add', { counter => 'x', amount => 3 });
+
+is(waiting($near), 0, 'are answered');
+is(counters()->{closed_slow}, 1, 'too fast for their client');
+is(data($near, 'get', { counter => 'x' }), 3, 'which ends alone');
+
+$slow->reset();
 $t->stop();
 
 
@@ -433,10 +459,17 @@ http {
     server {
         listen       127.0.0.1:8080;
         listen       127.0.0.1:8081 reuseport;
+        listen       127.0.0.1:8082 sndbuf=4k;
         server_name  localhost;
 
         location /ws {
             snorky_websocket;
+        }
+
+        location /slow {
+            snorky_websocket;
+            snorky_max_calls 8;
+            snorky_send_buffer 64k;
         }
 
         location /echo {
@@ -482,11 +515,19 @@ sub reload {
         configuration($workers, $what)));
     $test->reload();
 
-    wait_until { my @now = worker_pids($test);
+    wait_until { my @now = serving();
         @now == $workers && !grep { $was{$_} } @now }
         or die "no new workers\n";
 
     return;
+}
+
+
+# the workers that do not drain
+
+sub serving {
+    return map { $_->{pid} } grep { !$_->{quitting} }
+        @{ status_json()->{workers} };
 }
 
 
