@@ -454,6 +454,11 @@ ngx_snorky_inner_request_io_handler(ngx_event_t *ev)
     c = ev->data;
     r = c->data;
 
+    if (ev->delayed && ev->timedout) {
+        ev->delayed = 0;
+        ev->timedout = 0;
+    }
+
     if (ev->write) {
         r->write_event_handler(r);
 
@@ -498,7 +503,7 @@ ngx_snorky_inner_request_destroy(ngx_snorky_inner_t *inner)
         ngx_del_timer(c->write);
     }
 
-    inner->main->logged = 1;
+    /* its cleanups close the connections of upstreams that are still there */
 
     ngx_http_free_request(inner->main, 0);
     ngx_destroy_pool(c->pool);
