@@ -68,7 +68,7 @@ my @quoted = quoted($page);
 my @layouts = ([ 'one worker', 1 ], [ 'four workers', 4 ]);
 
 my $t = Test::Nginx->new()->has(qw/ http /)->plan(
-    @refusals + 5 + 2 * @options + @quoted + 1 + @layouts * 46 + 26)
+    @refusals + 5 + 2 * @options + @quoted + 1 + @layouts * 46 + 29)
     ->todo_alerts();
 
 
@@ -379,6 +379,31 @@ is(counters()->{closed_slow}, 1, 'too fast for their client');
 is(data($near, 'get', { counter => 'x' }), 3, 'which ends alone');
 
 $slow->reset();
+
+
+# --- what is done for calls that wait leaves no memory behind ---------------
+
+my @pair = @{ status_json()->{workers} };
+
+$bob = client($pair[0]{slot});
+$id = $bob->call('second', 'wait', { counter => 'x', value => 1000 });
+
+$anne = client($pair[1]{slot});
+data($anne, 'add', { counter => 'x' }, 'second') for 1 .. 20;
+
+my $resident = resident($t, $pair[0]{pid});
+
+is((grep { $_ != ($anne->rpc('second', 'add', { counter => 'x' })->{data}
+    // 0) } 21 .. 1000) + 0, 0, 'a thousand additions');
+is($bob->reply($id)->{data}, 1000, 'are looked at one by one');
+
+SKIP: {
+    skip 'no figures of the memory', 1 unless defined $resident;
+
+    cmp_ok(resident($t, $pair[0]{pid}) - $resident, '<', 4096,
+        'in the same memory, where no message comes');
+}
+
 $t->stop();
 
 
@@ -429,7 +454,7 @@ sub configuration {
 
     my $load = $what eq 'gone' ? '' : $counter;
     my $services = $what eq 'gone' ? '' : 'snorky_service counter counter '
-        . 'most=4; snorky_service counter second;';
+        . 'most=4; snorky_service counter second most=1000;';
 
     my $conf = <<"EOC";
 
