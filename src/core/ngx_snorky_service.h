@@ -38,6 +38,7 @@ struct ngx_snorky_service_s {
     void                        *state;
 
     ngx_str_t                    head;      /* of its messages, on the wire */
+    ngx_str_t                    escaped;   /* its name there, in quotes */
     ngx_str_t                    prefix;    /* of its topics' names */
     ngx_array_t                 *wanted;    /* services named in options */
 };
@@ -58,12 +59,13 @@ ngx_snorky_registry_t *ngx_snorky_registry_find(ngx_array_t *registries,
 ngx_uint_t ngx_snorky_service_name_valid(ngx_str_t *name);
 
 /*
- * "snorky_service TYPE NAME [option=value ...]", as the directive's arguments.
+ * "snorky_service TYPE NAME [option=value ...]", as the directive's arguments;
+ * types is the list of ngx_snorky_type_find().
  * Returns NGX_CONF_OK, or NGX_CONF_ERROR and the error is logged.
  */
 
 char *ngx_snorky_service_add(ngx_conf_t *cf, ngx_snorky_registry_t *registry,
-    ngx_snorky_service_type_t **types, ngx_str_t *args, ngx_uint_t nargs);
+    ngx_array_t *types, ngx_str_t *args, ngx_uint_t nargs);
 
 /*
  * "snorky_dealer SERVICE ...", in a registry or outside (NULL) of any: kept

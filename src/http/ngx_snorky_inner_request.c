@@ -22,6 +22,8 @@ typedef struct {
 static void ngx_snorky_inner_request_connection(ngx_snorky_inner_t *inner);
 static ngx_int_t ngx_snorky_inner_request_address(ngx_snorky_inner_t *inner,
     ngx_snorky_ask_t *ask);
+static ngx_int_t ngx_snorky_inner_request_local(ngx_connection_t *c,
+    struct sockaddr *sockaddr, socklen_t len);
 static ngx_int_t ngx_snorky_inner_request_texts(ngx_snorky_inner_t *inner,
     ngx_snorky_ask_t *ask);
 static ngx_int_t ngx_snorky_inner_request_copy(ngx_pool_t *pool, ngx_str_t *to,
@@ -164,18 +166,24 @@ static ngx_int_t
 ngx_snorky_inner_request_address(ngx_snorky_inner_t *inner,
     ngx_snorky_ask_t *ask)
 {
-    ngx_connection_t  *c, *client;
+    socklen_t            len;
+    ngx_sockaddr_t       local;
+    ngx_connection_t    *c, *client;
 
     c = &inner->connection;
 
     if (ask->session == NULL) {
         c->sockaddr = (struct sockaddr *) &ngx_snorky_inner_request_nobody;
         c->socklen = sizeof(struct sockaddr_in);
-        c->local_sockaddr = c->sockaddr;
-        c->local_socklen = c->socklen;
         c->addr_text = ngx_snorky_inner_request_nobody_text;
 
-        return NGX_OK;
+        ngx_memzero(&local, sizeof(ngx_sockaddr_t));
+
+        local.sockaddr_in.sin_family = AF_INET;
+        local.sockaddr_in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        len = sizeof(struct sockaddr_in);
+
+        return ngx_snorky_inner_request_local(c, &local.sockaddr, len);
     }
 
     client = ask->session->ops->connection(ask->session);
@@ -189,11 +197,35 @@ ngx_snorky_inner_request_address(ngx_snorky_inner_t *inner,
     c->socklen = client->socklen;
 
     c->listening = client->listening;
-    c->local_sockaddr = client->listening->sockaddr;
-    c->local_socklen = client->listening->socklen;
+
+    /* $server_addr: nginx would ask the socket, which is not there */
+
+    len = sizeof(ngx_sockaddr_t);
+
+    if (getsockname(client->fd, &local.sockaddr, &len) == -1
+        || ngx_snorky_inner_request_local(c, &local.sockaddr, len) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     return ngx_snorky_inner_request_copy(c->pool, &c->addr_text,
                                          &client->addr_text);
+}
+
+
+static ngx_int_t
+ngx_snorky_inner_request_local(ngx_connection_t *c, struct sockaddr *sockaddr,
+    socklen_t len)
+{
+    c->local_sockaddr = ngx_palloc(c->pool, len);
+    if (c->local_sockaddr == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(c->local_sockaddr, sockaddr, len);
+    c->local_socklen = len;
+
+    return NGX_OK;
 }
 
 
@@ -314,14 +346,31 @@ ngx_snorky_inner_request_main(ngx_snorky_inner_t *inner)
 ngx_int_t
 ngx_snorky_inner_request_fill(ngx_snorky_inner_t *inner, ngx_snorky_ask_t *ask)
 {
+    u_char      *p;
+    ngx_str_t   *line;
+    ngx_pool_t  *pool;
+
     if (ngx_snorky_inner_request_body(inner, ask->parts, ask->n) != NGX_OK
         || ngx_snorky_inner_request_headers(inner) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_snorky_inner_request_copy(inner->connection.pool, &inner->uri,
-                                 &ask->uri);
+    pool = inner->connection.pool;
+
+    /* what logs tell of it */
+
+    line = &inner->main->request_line;
+
+    p = ngx_pnalloc(pool, sizeof("POST  HTTP/1.1") - 1 + ask->uri.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    line->data = p;
+    line->len = ngx_sprintf(p, "POST %V HTTP/1.1", &ask->uri) - p;
+
+    return ngx_snorky_inner_request_copy(pool, &inner->uri, &ask->uri);
 }
 
 
