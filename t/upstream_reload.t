@@ -19,7 +19,7 @@ use Snorky;
 use Snorky::Application;
 
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(59)->todo_alerts();
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->todo_alerts()->plan(59);
 
 my $conf = <<'EOC';
 
@@ -101,7 +101,7 @@ my $app = Snorky::Application->start(port => port(8090), answers => {
     },
 });
 
-configure();
+configure($t);
 $t->run();
 
 my ($c, @idle, @busy, @ids);
@@ -117,7 +117,7 @@ for my $path (qw/ fat lean /) {
 
     my %old = map { $_ => 1 } worker_pids($t);
 
-    configure(config => 'new');
+    configure($t, config => 'new');
     $t->reload();
 
     is(join(' ', map { $_->close_in() // 'none' } @idle),
@@ -153,11 +153,11 @@ for my $path (qw/ fat lean /) {
     is(join(' ', map { $_->{text} } @{ $c->{inbox} }), '',
         'what it said after its turn is not answered');
     is($app->count('/add'), 0, 'nor done');
-    ok(left(%old), 'the old worker leaves');
+    ok(left($t, %old), 'the old worker leaves');
 
     $d->finish();
-    configure();
-    reload_and_wait();
+    configure($t);
+    reload_and_wait($t);
     $app->forget();
 }
 
@@ -175,7 +175,7 @@ is(answers($c, $ids[0]), 'Timed out',
     'a call that takes too long is answered after a reload, too');
 is($c->close_in(), 1012, 'then its client is closed');
 ok($app->wait_for(1, '/held', 'left'), 'the application sees the end');
-ok(left(%old), 'the old worker leaves');
+ok(left($t, %old), 'the old worker leaves');
 $app->release('/held');
 $app->forget();
 
@@ -196,7 +196,7 @@ for my $how (qw/ finish reset /) {
 
     ok($app->wait_for(2, '/held', 'left'),
         "calls of a client that leaves then ($how) are cancelled");
-    ok(left(%old), 'and its worker leaves');
+    ok(left($t, %old), 'and its worker leaves');
     $app->release('/held');
     $app->forget();
 }
@@ -207,8 +207,8 @@ for my $how (qw/ finish reset /) {
 my @generations;
 
 for my $config (qw/ a b c /) {
-    configure(config => $config);
-    reload_started();
+    configure($t, config => $config);
+    reload_started($t);
 
     $c = Snorky->connect('/ws');
     push @generations, [ $c, $c->call('app', 'which_held', {}), $config ];
@@ -229,8 +229,8 @@ $app->forget();
 
 my $clients = 30;
 
-configure(workers => 3, drain => '500ms');
-reload_and_wait();
+configure($t, workers => 3, drain => '500ms');
+reload_and_wait($t);
 
 srand($ENV{TEST_SNORKY_SEED} || int rand 2 ** 31);
 
@@ -246,7 +246,7 @@ for my $round (1 .. 4) {
     my %old = map { $_ => 1 } worker_pids($t);
 
     $t->reload();
-    serve(sub { left_now(%old) && $answered > $before + 200 })
+    serve(sub { left_now($t, %old) && $answered > $before + 200 })
         or push @wrong, "reload $round took too long";
 }
 
@@ -267,8 +267,8 @@ $app->forget();
 
 # --- an end by force --------------------------------------------------------
 
-configure(main => 'worker_shutdown_timeout 500ms;');
-reload_and_wait();
+configure($t, main => 'worker_shutdown_timeout 500ms;');
+reload_and_wait($t);
 
 $c = Snorky->connect('/ws');
 $c->call('app', 'held', {});
@@ -282,15 +282,15 @@ is($c->close_in(), 1012,
     'worker_shutdown_timeout closes clients that wait for an answer');
 cmp_ok(time() - $start, '>', 0.45, 'not before its time');
 ok($app->wait_for(1, '/held', 'left'), 'their calls are cancelled');
-ok(left(%old), 'and the worker leaves');
+ok(left($t, %old), 'and the worker leaves');
 $app->release('/held');
 $app->forget();
 
 
 # a worker is killed
 
-configure(workers => 2);
-reload_and_wait();
+configure($t, workers => 2);
+reload_and_wait($t);
 
 my @slots = map { $_->{slot} } @{ status_json()->{workers} };
 
@@ -317,13 +317,13 @@ $app->forget();
 
 # nginx quits
 
-configure();
-reload_and_wait();
+configure($t);
+reload_and_wait($t);
 
 $c = Snorky->connect('/ws');
 $ids[0] = $c->call('app', 'held', {});
 hold_of(1, '/held');
-kill 'QUIT', master();
+kill 'QUIT', master($t);
 ok($c->silent(0.3), 'when nginx quits, a client with a call is kept');
 $app->release('/held');
 is(answers($c, $ids[0]), 'late', 'until it is answered');
@@ -340,7 +340,7 @@ $t->run();
 $c = Snorky->connect('/ws');
 $c->call('app', 'held', {});
 hold_of(1, '/held');
-kill 'TERM', master();
+kill 'TERM', master($t);
 is($c->close_in(), 1001, 'when nginx stops, nothing is waited for');
 ok($app->wait_for(1, '/held', 'left'), 'and calls are cancelled');
 wait_until { !-e $t->testdir() . '/nginx.pid' };
@@ -352,7 +352,7 @@ is(other_alerts($t, qr/exited on signal 9$|was locked by \d+$/), '',
 # ----------------------------------------------------------------------------
 
 sub configure {
-    my (%o) = @_;
+    my ($t, %o) = @_;
 
     my $text = $conf;
     my %value = (workers => 1, drain => '10ms', main => '', config => 'old',
@@ -366,6 +366,8 @@ sub configure {
 
 
 sub master {
+    my ($t) = @_;
+
     return $t->read_file('nginx.pid') =~ /(\d+)/ ? $1 : die "no nginx.pid\n";
 }
 
@@ -396,7 +398,7 @@ sub answers {
 
 
 sub left_now {
-    my (%old) = @_;
+    my ($t, %old) = @_;
 
     my %now = processes($t);
 
@@ -405,15 +407,17 @@ sub left_now {
 
 
 sub left {
-    my (%old) = @_;
+    my ($t, %old) = @_;
 
-    return wait_until { left_now(%old) };
+    return wait_until { left_now($t, %old) };
 }
 
 
 # new workers have been started and take connections
 
 sub reload_started {
+    my ($t) = @_;
+
     my %old = map { $_ => 1 } worker_pids($t);
 
     $t->reload();
@@ -426,10 +430,12 @@ sub reload_started {
 
 
 sub reload_and_wait {
+    my ($t) = @_;
+
     my %old = map { $_ => 1 } worker_pids($t);
 
     $t->reload();
-    left(%old) or die "old workers stay\n";
+    left($t, %old) or die "old workers stay\n";
     wait_until { status_json()->{workers}[0] };
 
     return;
