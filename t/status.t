@@ -92,14 +92,17 @@ EOC
 $t->run();
 
 my @gauges = qw/ sessions sessions_websocket sessions_echo subscriptions
-    channels waiting /;
+    channels waiting calls events /;
 
 my @closes = map { "closed_$_" } qw/ normal lost protocol invalid too_big slow
     timeout restart other /;
 
 my @counters = (qw/ connections messages_in messages_out bytes_in bytes_out
     compressions bytes_saved publications deliveries backend_requests malformed
-    errors waits overloaded bells_sent bells_received revoked drops
+    errors waits overloaded asks asks_failed calls_deferred calls_rejected
+    calls_cancelled calls_timed_out authorized authorized_cached unauthorized
+    events_sent events_retried events_dropped bells_sent bells_received
+    revoked drops
     rejected_origin rejected_handshake rejected_limit /, @closes);
 
 wait_until { @{ status_json()->{workers} } == 2 };

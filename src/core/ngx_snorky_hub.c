@@ -19,9 +19,6 @@
 /* bytes; what one message needs, for most messages */
 #define NGX_SNORKY_HUB_POOL        4096
 
-#define NGX_SNORKY_HUB_RESTART     1012
-#define NGX_SNORKY_HUB_GOING_AWAY  1001
-
 
 static void ngx_snorky_hub_close_queue(ngx_queue_t *sessions, ngx_uint_t code,
     const char *reason);

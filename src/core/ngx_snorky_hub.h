@@ -22,6 +22,10 @@
 #include "ngx_snorky_map.h"
 
 
+/* why a session is closed: its worker quits, or was given up */
+#define NGX_SNORKY_HUB_RESTART  1012
+
+
 typedef struct {
     ngx_snorky_broker_conf_t   broker;
     ngx_msec_t                 drain;       /* sessions of an old worker */

@@ -14,9 +14,6 @@
 #include "ngx_snorky_topic.h"
 
 
-#define NGX_SNORKY_SESSION_RESTART  1012
-
-
 static ngx_snorky_msg_t *ngx_snorky_session_build(
     ngx_snorky_service_t *service, ngx_str_t *parts, ngx_uint_t n,
     ngx_log_t *log);
@@ -91,7 +88,7 @@ ngx_snorky_session_end(ngx_snorky_session_t *s)
         return;
     }
 
-    ngx_snorky_session_close(s, NGX_SNORKY_SESSION_RESTART, "service restart");
+    ngx_snorky_session_close(s, NGX_SNORKY_HUB_RESTART, "service restart");
 }
 
 
