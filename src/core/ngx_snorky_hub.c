@@ -31,6 +31,7 @@ static void ngx_snorky_hub_set_wait_timer(ngx_snorky_hub_t *hub);
 static void ngx_snorky_hub_wait_handler(ngx_event_t *ev);
 static ngx_snorky_session_t *ngx_snorky_hub_overdue(ngx_snorky_hub_t *hub);
 static void ngx_snorky_hub_drain_handler(ngx_event_t *ev);
+static void ngx_snorky_hub_clean_handler(ngx_event_t *ev);
 
 
 static ngx_snorky_broker_handlers_t  ngx_snorky_hub_broker_handlers = {
@@ -70,6 +71,10 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
     hub->drain_timer.handler = ngx_snorky_hub_drain_handler;
     hub->drain_timer.data = &hub->dummy;
     hub->drain_timer.log = cycle->log;
+
+    hub->clean.handler = ngx_snorky_hub_clean_handler;
+    hub->clean.data = hub;
+    hub->clean.log = cycle->log;
 
     hub->change = ngx_pcalloc(cycle->pool, sizeof(ngx_snorky_change_t));
     if (hub->change == NULL) {
@@ -119,6 +124,10 @@ ngx_snorky_hub_close(ngx_snorky_hub_t *hub)
 
     if (hub->drain_timer.timer_set) {
         ngx_del_timer(&hub->drain_timer);
+    }
+
+    if (hub->clean.posted) {
+        ngx_delete_posted_event(&hub->clean);
     }
 
     ngx_snorky_broker_close(hub->broker);
@@ -428,4 +437,26 @@ ngx_snorky_hub_drain_handler(ngx_event_t *ev)
     if (!ngx_queue_empty(&hub->sessions)) {
         ngx_add_timer(&hub->drain_timer, (ngx_msec_t) wait);
     }
+}
+
+
+void
+ngx_snorky_hub_clean(ngx_snorky_hub_t *hub)
+{
+    ngx_event_t  *ev;
+
+    ev = &hub->clean;
+
+    ngx_post_event(ev, &ngx_posted_events);
+}
+
+
+static void
+ngx_snorky_hub_clean_handler(ngx_event_t *ev)
+{
+    ngx_snorky_hub_t  *hub;
+
+    hub = ev->data;
+
+    ngx_reset_pool(hub->pool);
 }

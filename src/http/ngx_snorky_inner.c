@@ -27,12 +27,12 @@ static ngx_int_t ngx_snorky_inner_evaluate(ngx_snorky_ask_t *ask,
 static ngx_snorky_inner_t *ngx_snorky_inner_create(ngx_snorky_ask_t *ask);
 static void ngx_snorky_inner_handler(ngx_event_t *ev);
 static void ngx_snorky_inner_begin(ngx_snorky_inner_t *inner);
+static void ngx_snorky_inner_end(ngx_snorky_inner_t *inner);
 static void ngx_snorky_inner_timer_handler(ngx_event_t *ev);
 static ngx_int_t ngx_snorky_inner_done(ngx_http_request_t *r, void *data,
     ngx_int_t rc);
 static void ngx_snorky_inner_tell(ngx_snorky_inner_t *inner);
 static ngx_snorky_answer_e ngx_snorky_inner_type(ngx_str_t *type);
-static void ngx_snorky_inner_stop(ngx_snorky_inner_t *inner);
 
 
 ngx_snorky_asker_t  ngx_snorky_inner_asker = {
@@ -63,7 +63,6 @@ ngx_snorky_inner_close_worker(ngx_snorky_worker_t *worker)
 
         inner->ask = NULL;
 
-        ngx_snorky_inner_stop(inner);
         ngx_snorky_inner_request_destroy(inner);
     }
 }
@@ -176,20 +175,36 @@ ngx_snorky_inner_handler(ngx_event_t *ev)
 {
     ngx_snorky_inner_t *inner = ev->data;
 
-    if (inner->ask && inner->sub == NULL && !inner->finished) {
+    if (inner->ask && !inner->begun) {
         ngx_snorky_inner_begin(inner);
         return;
+    }
+
+    if (inner->timer.timer_set) {
+        ngx_del_timer(&inner->timer);
     }
 
     if (inner->ask) {
         ngx_snorky_inner_tell(inner);
     }
 
-    ngx_snorky_inner_stop(inner);
+    ngx_snorky_inner_end(inner);
+}
 
-    /* what others began in it, a cache's update for instance, ends first */
 
-    if (inner->main->count > 1 || inner->main->blocked) {
+/*
+ * What was begun in it and still runs, a cache's update in the background for
+ * instance, ends first, unless nobody waited for the answer itself.
+ */
+
+static void
+ngx_snorky_inner_end(ngx_snorky_inner_t *inner)
+{
+    ngx_http_request_t  *r;
+
+    r = inner->main;
+
+    if (r->blocked || (inner->ended && r->count > 1)) {
         ngx_add_timer(&inner->timer, NGX_SNORKY_INNER_LINGER);
         return;
     }
@@ -204,6 +219,8 @@ ngx_snorky_inner_begin(ngx_snorky_inner_t *inner)
     u_char              *p;
     ngx_str_t            uri;
     ngx_http_request_t  *r;
+
+    inner->begun = 1;
 
     r = inner->main;
     uri = inner->uri;
@@ -227,7 +244,7 @@ ngx_snorky_inner_begin(ngx_snorky_inner_t *inner)
                             &inner->post, 0)
         != NGX_OK)
     {
-        inner->finished = 1;
+        inner->ended = 1;
         ngx_post_event(&inner->event, &ngx_posted_events);
         return;
     }
@@ -243,14 +260,12 @@ ngx_snorky_inner_begin(ngx_snorky_inner_t *inner)
 }
 
 
-/* the answer takes too long; or see if it can be freed now */
+/* the answer takes too long; or it may be freed now */
 
 static void
 ngx_snorky_inner_timer_handler(ngx_event_t *ev)
 {
     ngx_snorky_inner_t *inner = ev->data;
-
-    inner->finished = 1;
 
     ngx_snorky_inner_handler(&inner->event);
 }
@@ -266,10 +281,6 @@ static ngx_int_t
 ngx_snorky_inner_done(ngx_http_request_t *r, void *data, ngx_int_t rc)
 {
     ngx_snorky_inner_t *inner = data;
-
-    if (inner->stopped) {
-        return NGX_OK;
-    }
 
     if (rc == NGX_AGAIN || r->buffered || r->postponed) {
         return rc;
@@ -290,7 +301,7 @@ ngx_snorky_inner_done(ngx_http_request_t *r, void *data, ngx_int_t rc)
         inner->whole = 1;
     }
 
-    inner->finished = 1;
+    inner->ended = 1;
 
     ngx_post_event(&inner->event, &ngx_posted_events);
 
@@ -372,38 +383,6 @@ ngx_snorky_inner_type(ngx_str_t *type)
     }
 
     return NGX_SNORKY_ANSWER_OTHER;
-}
-
-
-/* an upstream's connection is closed by its cleanup */
-
-static void
-ngx_snorky_inner_stop(ngx_snorky_inner_t *inner)
-{
-    ngx_http_cleanup_t  *cln;
-
-    if (inner->stopped) {
-        return;
-    }
-
-    inner->stopped = 1;
-
-    if (inner->timer.timer_set) {
-        ngx_del_timer(&inner->timer);
-    }
-
-    if (inner->main->blocked) {
-        return;
-    }
-
-    cln = inner->main->cleanup;
-    inner->main->cleanup = NULL;
-
-    for ( /* void */ ; cln; cln = cln->next) {
-        if (cln->handler) {
-            cln->handler(cln->data);
-        }
-    }
 }
 
 

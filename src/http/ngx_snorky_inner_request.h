@@ -40,11 +40,11 @@ typedef struct {
     size_t                      size;       /* of its memory */
     size_t                      max_answer;
 
+    unsigned                    begun:1;
     unsigned                    header:1;   /* the answer has begun ... */
     unsigned                    whole:1;    /* ... and come to its end */
     unsigned                    too_large:1;
-    unsigned                    finished:1;
-    unsigned                    stopped:1;  /* no more is expected */
+    unsigned                    ended:1;    /* the subrequest has */
 } ngx_snorky_inner_t;
 
 
