@@ -16,11 +16,13 @@
 #include "ngx_snorky_cursors.h"
 #include "ngx_snorky_datasync.h"
 #include "ngx_snorky_directive.h"
+#include "ngx_snorky_directive_policy.h"
 #include "ngx_snorky_echo.h"
 #include "ngx_snorky_inner.h"
 #include "ngx_snorky_inner_filter.h"
 #include "ngx_snorky_messaging.h"
 #include "ngx_snorky_peer.h"
+#include "ngx_snorky_policy_conf.h"
 #include "ngx_snorky_pubsub.h"
 #include "ngx_snorky_type.h"
 #include "ngx_snorky_upstream.h"
@@ -118,6 +120,13 @@ static ngx_command_t  ngx_snorky_commands[] = {
     { ngx_string("snorky_dealer"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
       ngx_snorky_directive_dealer,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_authorize"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_snorky_directive_policy,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -454,7 +463,11 @@ ngx_snorky_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_msec_value(smcf->hub.broker.worker_timeout, 5000);
     ngx_conf_init_msec_value(smcf->hub.drain, 10000);
 
-    return ngx_snorky_service_init_all(cf, &smcf->registries);
+    if (ngx_snorky_service_init_all(cf, &smcf->registries) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_snorky_policy_conf_init_all(cf, &smcf->registries);
 }
 
 
@@ -702,7 +715,9 @@ ngx_snorky_init_process(ngx_cycle_t *cycle)
 
     if (ngx_snorky_service_open_all(&smcf->registries, worker->hub,
                                     cycle->pool)
-        != NGX_OK)
+        != NGX_OK
+        || ngx_snorky_policy_conf_open_all(&smcf->registries, cycle->log)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -733,6 +748,7 @@ ngx_snorky_exit_process(ngx_cycle_t *cycle)
 
     ngx_snorky_websocket_close_worker(smcf->worker);
     ngx_snorky_inner_close_worker(smcf->worker);
+    ngx_snorky_policy_conf_close_all(&smcf->registries);
     ngx_snorky_service_close_all(&smcf->registries);
     ngx_snorky_hub_close(smcf->worker->hub);
 

@@ -462,7 +462,7 @@ sub directives {
         # known to the block's own handler
 
         push @contexts, 'snorky_registry'
-            if $name =~ /^snorky_(?:service|dealer)$/;
+            if $name =~ /^snorky_(?:authorize|dealer|service)$/;
 
         $found{$name} = {
             contexts => "@contexts",

@@ -18,11 +18,15 @@
 #define NGX_SNORKY_DEFAULT_REGISTRY  "public"
 
 
+typedef struct ngx_snorky_policy_s  ngx_snorky_policy_t;
+
+
 typedef struct {
     ngx_str_t                    name;
     ngx_array_t                  services;  /* of ngx_snorky_service_t * */
     ngx_array_t                 *all;       /* of ngx_snorky_registry_t * */
     ngx_array_t                 *dealers;   /* that stand in it, or NULL */
+    ngx_array_t                 *policies;  /* likewise, ..._policy_t * */
     ngx_uint_t                   watched;   /* services want to know who ... */
                                             /* ... comes and goes */
 } ngx_snorky_registry_t;
@@ -41,6 +45,7 @@ struct ngx_snorky_service_s {
     ngx_str_t                    escaped;   /* its name there, in quotes */
     ngx_str_t                    prefix;    /* of its topics' names */
     ngx_array_t                 *wanted;    /* services named in options */
+    ngx_array_t                 *policies;  /* for its calls, or NULL */
 };
 
 

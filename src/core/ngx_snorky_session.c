@@ -11,6 +11,7 @@
 #include "ngx_snorky_envelope.h"
 #include "ngx_snorky_hold.h"
 #include "ngx_snorky_later.h"
+#include "ngx_snorky_policy.h"
 #include "ngx_snorky_topic.h"
 
 
@@ -45,6 +46,7 @@ ngx_snorky_session_leave(ngx_snorky_session_t *s)
     s->left = 1;
     s->ending = 0;
 
+    ngx_snorky_policy_forget(s);
     ngx_snorky_later_cancel_all(s);
 
     if (s->listed) {
@@ -82,7 +84,7 @@ ngx_snorky_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
 void
 ngx_snorky_session_end(ngx_snorky_session_t *s)
 {
-    if (s->ncalls) {
+    if (ngx_snorky_session_busy(s)) {
         s->ending = 1;
         ngx_snorky_hub_postpone(s->hub, s);
         return;
