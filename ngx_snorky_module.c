@@ -16,6 +16,7 @@
 #include "ngx_snorky_cursors.h"
 #include "ngx_snorky_datasync.h"
 #include "ngx_snorky_directive.h"
+#include "ngx_snorky_directive_event.h"
 #include "ngx_snorky_echo.h"
 #include "ngx_snorky_inner.h"
 #include "ngx_snorky_inner_filter.h"
@@ -117,6 +118,27 @@ static ngx_command_t  ngx_snorky_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("snorky_event"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_snorky_directive_event,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_event_queue"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_snorky_main_conf_t, hub.event_queue),
+      &ngx_snorky_post_size },
+
+    { ngx_string("snorky_event_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_snorky_main_conf_t, hub.event_timeout),
+      &ngx_snorky_post_time },
 
     { ngx_string("snorky_worker_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -354,6 +376,8 @@ ngx_snorky_create_main_conf(ngx_conf_t *cf)
 
     smcf->hub.broker.worker_timeout = NGX_CONF_UNSET_MSEC;
     smcf->hub.drain = NGX_CONF_UNSET_MSEC;
+    smcf->hub.event_queue = NGX_CONF_UNSET_SIZE;
+    smcf->hub.event_timeout = NGX_CONF_UNSET_MSEC;
 
     if (ngx_array_init(&smcf->registries, cf->pool, 2,
                        sizeof(ngx_snorky_registry_t *))
@@ -385,6 +409,8 @@ ngx_snorky_init_main_conf(ngx_conf_t *cf, void *conf)
 
     ngx_conf_init_msec_value(smcf->hub.broker.worker_timeout, 5000);
     ngx_conf_init_msec_value(smcf->hub.drain, 10000);
+    ngx_conf_init_size_value(smcf->hub.event_queue, 1024 * 1024);
+    ngx_conf_init_msec_value(smcf->hub.event_timeout, 30000);
 
     return ngx_snorky_service_init_all(cf, &smcf->registries);
 }
@@ -414,6 +440,7 @@ ngx_snorky_postconfiguration(ngx_conf_t *cf)
 
     smcf->hub.broker.shm_zone = smcf->shm_zone;
     smcf->hub.asker = &ngx_snorky_inner_asker;
+    smcf->hub.registries = &smcf->registries;
 
     ngx_snorky_inner_filter_add();
 
@@ -536,7 +563,6 @@ ngx_snorky_merge_location(ngx_conf_t *cf, ngx_snorky_loc_conf_t *conf)
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
 
-    conf->limits.server = cscf->ctx;
 
     if (clcf->handler != conf->handler) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -557,6 +583,14 @@ ngx_snorky_merge_location(ngx_conf_t *cf, ngx_snorky_loc_conf_t *conf)
                       "unknown \"snorky_registry\" \"%V\"",
                       &conf->registry_name);
         return NGX_CONF_ERROR;
+    }
+
+    if (!conf->echo) {
+        conf->limits.server = cscf->ctx;
+    }
+
+    if (conf->websocket && conf->registry->server == NULL) {
+        conf->registry->server = conf->limits.server;
     }
 
     if (conf->backend && conf->backend_keys == NULL) {
@@ -663,6 +697,7 @@ ngx_snorky_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_snorky_hub_exit(smcf->worker->hub);
     ngx_snorky_websocket_close_worker(smcf->worker);
     ngx_snorky_inner_close_worker(smcf->worker);
     ngx_snorky_service_close_all(&smcf->registries);

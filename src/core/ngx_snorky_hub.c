@@ -9,6 +9,8 @@
 
 #include "ngx_snorky_hub.h"
 #include "ngx_snorky_change.h"
+#include "ngx_snorky_news.h"
+#include "ngx_snorky_occupancy.h"
 #include "ngx_snorky_session.h"
 #include "ngx_snorky_topic.h"
 
@@ -38,7 +40,10 @@ static ngx_snorky_broker_handlers_t  ngx_snorky_hub_broker_handlers = {
     ngx_snorky_topic_deliver,
     ngx_snorky_hub_room,
     ngx_snorky_hub_lost,
-    ngx_snorky_hub_quit
+    ngx_snorky_hub_quit,
+    ngx_snorky_news_vacated,
+    ngx_snorky_news_died,
+    ngx_snorky_news_reset
 };
 
 
@@ -55,10 +60,14 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
     hub->log = cycle->log;
     hub->drain = conf->drain;
     hub->asker = conf->asker;
+    hub->registries = conf->registries;
+    hub->outbox_size = conf->event_queue;
+    hub->outbox_timeout = conf->event_timeout;
 
     ngx_queue_init(&hub->sessions);
     ngx_queue_init(&hub->ending);
     ngx_queue_init(&hub->waiting);
+    ngx_queue_init(&hub->outboxes);
 
     hub->dummy.data = hub;
     hub->dummy.fd = (ngx_socket_t) -1;
@@ -70,6 +79,15 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
     hub->drain_timer.handler = ngx_snorky_hub_drain_handler;
     hub->drain_timer.data = &hub->dummy;
     hub->drain_timer.log = cycle->log;
+
+    hub->outbox_timer.handler = ngx_snorky_outbox_quit_handler;
+    hub->outbox_timer.data = &hub->dummy;
+    hub->outbox_timer.log = cycle->log;
+
+    hub->uncounted_timer.handler = ngx_snorky_occupancy_uncounted_handler;
+    hub->uncounted_timer.data = &hub->dummy;
+    hub->uncounted_timer.log = cycle->log;
+    hub->uncounted_timer.cancelable = 1;
 
     hub->change = ngx_pcalloc(cycle->pool, sizeof(ngx_snorky_change_t));
     if (hub->change == NULL) {
@@ -119,6 +137,18 @@ ngx_snorky_hub_close(ngx_snorky_hub_t *hub)
 
     if (hub->drain_timer.timer_set) {
         ngx_del_timer(&hub->drain_timer);
+    }
+
+    if (hub->uncounted_timer.timer_set) {
+        ngx_del_timer(&hub->uncounted_timer);
+    }
+
+    ngx_snorky_outbox_close_all(hub);
+
+    /* the others are to tell the application that this worker is no more */
+
+    if (hub->outboxes_lost) {
+        ngx_snorky_broker_abandon(hub->broker);
     }
 
     ngx_snorky_broker_close(hub->broker);
@@ -182,6 +212,10 @@ ngx_snorky_hub_remove(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s)
 
     if (hub->drain_timer.timer_set && ngx_queue_empty(&hub->sessions)) {
         ngx_del_timer(&hub->drain_timer);
+    }
+
+    if (hub->draining && ngx_snorky_hub_deserted(hub)) {
+        ngx_snorky_outbox_quit(hub);
     }
 }
 
@@ -362,6 +396,8 @@ ngx_snorky_hub_lost(void *data)
 
     ngx_snorky_hub_close_sessions(hub, NGX_SNORKY_HUB_RESTART,
                                   "service restart");
+
+    ngx_snorky_occupancy_lost(hub);
 }
 
 
@@ -377,6 +413,9 @@ ngx_snorky_hub_quit(void *data, ngx_uint_t at_once)
 
     if (!ngx_queue_empty(&hub->sessions)) {
         ngx_add_timer(&hub->drain_timer, 1);
+
+    } else if (ngx_snorky_hub_deserted(hub)) {
+        ngx_snorky_outbox_quit(hub);
     }
 }
 

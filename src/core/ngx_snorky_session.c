@@ -11,6 +11,7 @@
 #include "ngx_snorky_envelope.h"
 #include "ngx_snorky_hold.h"
 #include "ngx_snorky_later.h"
+#include "ngx_snorky_news.h"
 #include "ngx_snorky_topic.h"
 
 
@@ -30,6 +31,11 @@ ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
     if (listed) {
         s->listed = 1;
         ngx_snorky_hub_add(s->hub, s);
+
+        if (ngx_snorky_news_wanted(s, NGX_SNORKY_NEWS_CONNECTED)) {
+            ngx_snorky_news_client(s, NGX_SNORKY_NEWS_CONNECTED);
+        }
+
         ngx_snorky_service_connected(s->registry, s);
     }
 }
@@ -54,6 +60,10 @@ ngx_snorky_session_leave(ngx_snorky_session_t *s)
     ngx_snorky_topic_leave_all(s);
     ngx_snorky_hold_part_all(s);
     ngx_snorky_hub_stop_waiting(s->hub, s);
+
+    if (ngx_snorky_news_wanted(s, NGX_SNORKY_NEWS_DISCONNECTED)) {
+        ngx_snorky_news_client(s, NGX_SNORKY_NEWS_DISCONNECTED);
+    }
 
     if (s->listed) {
         ngx_snorky_hub_remove(s->hub, s);

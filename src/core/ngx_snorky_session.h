@@ -29,7 +29,8 @@ typedef struct {
     size_t                     max_channel_size;    /* bytes, as sent */
     ngx_uint_t                 max_calls;
     ngx_msec_t                 publish_timeout;
-    void                      *server;      /* for what is asked; http's */
+    void                      *server;      /* for what is asked; http's. */
+                                            /* NULL: it has no services */
 } ngx_snorky_limits_t;
 
 

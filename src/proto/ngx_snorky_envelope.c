@@ -117,6 +117,17 @@ ngx_snorky_envelope_head(ngx_pool_t *pool, ngx_str_t *name, ngx_str_t *head)
 }
 
 
+/* the quotes stand in what is around the name */
+
+void
+ngx_snorky_envelope_quoted(ngx_str_t *head, ngx_str_t *quoted)
+{
+    quoted->data = head->data + sizeof(NGX_SNORKY_ENVELOPE_BEFORE) - 2;
+    quoted->len = head->len - (sizeof(NGX_SNORKY_ENVELOPE_BEFORE) - 2)
+                  - (sizeof(NGX_SNORKY_ENVELOPE_AFTER) - 2);
+}
+
+
 ngx_uint_t
 ngx_snorky_envelope_response(ngx_str_t *parts, ngx_str_t *call_id,
     ngx_str_t *data)

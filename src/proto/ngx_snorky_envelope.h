@@ -56,6 +56,9 @@ ngx_int_t ngx_snorky_envelope_parse_rpc(ngx_snorky_json_t *json,
 u_char *ngx_snorky_envelope_head(ngx_pool_t *pool, ngx_str_t *name,
     ngx_str_t *head);
 
+/* the service's name in a head, a JSON string */
+void ngx_snorky_envelope_quoted(ngx_str_t *head, ngx_str_t *quoted);
+
 /* ... and behind them */
 #define NGX_SNORKY_ENVELOPE_TAIL  "}"
 
