@@ -23,6 +23,7 @@
 #include "ngx_snorky_messaging.h"
 #include "ngx_snorky_peer.h"
 #include "ngx_snorky_pubsub.h"
+#include "ngx_snorky_upstream.h"
 #include "ngx_snorky_websocket.h"
 #include "ngx_snorky_zone.h"
 
@@ -59,6 +60,7 @@ static ngx_snorky_service_type_t  *ngx_snorky_service_types[] = {
     &ngx_snorky_cursors,
     &ngx_snorky_datasync,
     &ngx_snorky_datasync_backend,
+    &ngx_snorky_upstream,
     &ngx_snorky_echo,
     NULL
 };

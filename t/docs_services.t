@@ -308,15 +308,19 @@ sub coded_default {
     my ($option, $number, $unit) = $row =~ /^`(\w+)=` \| `(\d+)([skm]?)` \|/
         or return 1;
 
-    my ($name) = $code =~ /conf->$option = (NGX_SNORKY_\w+);/
-        or return 0;
-    my ($value) = $code =~ /define $name +\(?(\d+(?: \* \d+)*)/
-        or return 0;
+    # services may have an option of the same name
 
-    my $product = 1;
-    $product *= $_ for split / \* /, $value;
+    for my $name ($code =~ /conf->$option = (NGX_SNORKY_\w+);/g) {
+        my ($value) = $code =~ /define $name +\(?(\d+(?: \* \d+)*)/
+            or next;
 
-    return $product == $number * ($unit{$unit} // 1);
+        my $product = 1;
+        $product *= $_ for split / \* /, $value;
+
+        return 1 if $product == $number * ($unit{$unit} // 1);
+    }
+
+    return 0;
 }
 
 
