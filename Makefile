@@ -27,15 +27,17 @@ LEAN_TESTS = $(addprefix t/,pubsub.t pubsub_workers.t pubsub_reload.t \
                websocket_identity.t websocket_frame.t)
 
 DESTDIR =
+INCLUDEDIR =
 
 MODULE = build/ngx_snorky_module.so
 FAULTS = build/faults/ngx_snorky_module.so
+FOREIGN = build/foreign
 TREE = build/nginx-dev
 
-export CC NGINX_SRC NGINX_BINARY JOBS
+export CC NGINX_SRC NGINX_BINARY JOBS INCLUDEDIR
 
 .PHONY: help run test build unit fuzz check sanitize valgrind install clean
-.PHONY: build-clang build-faults build-sanitize suite suite-lean tree
+.PHONY: build-clang build-faults build-foreign build-sanitize suite suite-lean tree
 .PHONY: bench instructions profile
 .DELETE_ON_ERROR:
 
@@ -61,6 +63,10 @@ build:  ## leave build/ngx_snorky_module.so (CC=gcc, NGINX_SRC=nginx's sources)
 # with places to die at, for the tests of a worker's death
 build-faults:
 	@util/build build/nginx-faults $(FAULTS) -DNGX_SNORKY_FAULTS=1
+
+# modules with service types of their own, as somebody else would build them
+build-foreign: build
+	@util/foreign $(MODULE) $(FOREIGN)
 
 # another compiler's warnings
 build-clang:
@@ -95,13 +101,15 @@ test:
 	@$(MAKE) -s suite
 endif
 
-suite: build build-faults $(NPM)
-	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
-	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) util/suite $(TESTS)
-
-suite-lean: build build-faults $(NPM)  ## a part of the suite with snorky_lean on (JOBS=2)
+suite: build build-faults build-foreign $(NPM)
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
+	    TEST_SNORKY_FOREIGN=$(CURDIR)/$(FOREIGN) util/suite $(TESTS)
+
+suite-lean: build build-faults build-foreign $(NPM)  ## a part of the suite with snorky_lean on (JOBS=2)
+	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
+	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
+	    TEST_SNORKY_FOREIGN=$(CURDIR)/$(FOREIGN) \
 	    TEST_NGINX_GLOBALS_HTTP="snorky_lean on; $$TEST_NGINX_GLOBALS_HTTP" \
 	    util/suite $(LEAN_TESTS)
 
@@ -180,9 +188,10 @@ build-sanitize:
 
 valgrind:  ## the suite with nginx under valgrind, slow (TESTS=t/x.t)
 	@util/deps valgrind
-	@$(MAKE) -s build build-faults $(NPM)
+	@$(MAKE) -s build build-faults build-foreign $(NPM)
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
+	    TEST_SNORKY_FOREIGN=$(CURDIR)/$(FOREIGN) \
 	    util/valgrind build/valgrind $(VALGRIND_TESTS)
 
 profile:  ## where they and the time go (PROFILE=fanout, publish, post, ping, connect)
@@ -196,7 +205,7 @@ bench:  ## nchan, Node's ws, the least possible: docs/benchmarks.md (BENCH_FLAGS
 	-@$(MAKE) -s $(NPM)
 	@bench/run $(BENCH_FLAGS)
 
-install: build  ## copy the module to nginx's other modules (DESTDIR=)
+install: build  ## the module to nginx's others, and the header (DESTDIR= INCLUDEDIR=)
 	@util/install $(MODULE) $(DESTDIR)
 
 clean:  ## remove build/

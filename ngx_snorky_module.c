@@ -23,6 +23,7 @@
 #include "ngx_snorky_messaging.h"
 #include "ngx_snorky_peer.h"
 #include "ngx_snorky_pubsub.h"
+#include "ngx_snorky_type.h"
 #include "ngx_snorky_upstream.h"
 #include "ngx_snorky_websocket.h"
 #include "ngx_snorky_zone.h"
@@ -37,6 +38,7 @@
 static ngx_int_t ngx_snorky_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_snorky_postconfiguration(ngx_conf_t *cf);
 static void *ngx_snorky_create_main_conf(ngx_conf_t *cf);
+static ngx_int_t ngx_snorky_add_types(ngx_conf_t *cf, ngx_array_t *types);
 static char *ngx_snorky_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_snorky_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -50,7 +52,7 @@ static ngx_int_t ngx_snorky_init_process(ngx_cycle_t *cycle);
 static void ngx_snorky_exit_process(ngx_cycle_t *cycle);
 
 
-/* "snorky_service TYPE NAME": the types that there are */
+/* "snorky_service TYPE NAME": the types that are always there */
 
 static ngx_snorky_service_type_t  *ngx_snorky_service_types[] = {
     &ngx_snorky_pubsub,
@@ -105,14 +107,14 @@ static ngx_command_t  ngx_snorky_commands[] = {
       ngx_snorky_directive_registry,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
-      ngx_snorky_service_types },
+      NULL },
 
     { ngx_string("snorky_service"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
       ngx_snorky_directive_service,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
-      ngx_snorky_service_types },
+      NULL },
 
     { ngx_string("snorky_dealer"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
@@ -394,6 +396,10 @@ ngx_snorky_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    if (ngx_snorky_add_types(cf, &smcf->types) != NGX_OK) {
+        return NULL;
+    }
+
     ngx_str_set(&name, NGX_SNORKY_DEFAULT_REGISTRY);
 
     if (ngx_snorky_registry_add(cf, &smcf->registries, &name) == NULL) {
@@ -401,6 +407,66 @@ ngx_snorky_create_main_conf(ngx_conf_t *cf)
     }
 
     return smcf;
+}
+
+
+static ngx_int_t
+ngx_snorky_add_types(ngx_conf_t *cf, ngx_array_t *types)
+{
+    ngx_uint_t                  i;
+    ngx_snorky_service_type_t  *type;
+
+    if (ngx_array_init(types, cf->pool, 16,
+                       sizeof(ngx_snorky_service_type_t *))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; ngx_snorky_service_types[i]; i++) {
+        type = ngx_snorky_service_types[i];
+
+        if (ngx_snorky_type_add(cf, types, type->version, &type->name, type)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Another module's.  All main configurations are made before the first
+ * preconfiguration runs, so the order of the modules does not matter here.
+ */
+
+ngx_int_t
+ngx_snorky_service_type_register(ngx_conf_t *cf, ngx_uint_t version,
+    ngx_str_t *name, ngx_snorky_service_type_t *type)
+{
+    ngx_uint_t               i;
+    ngx_snorky_main_conf_t  *smcf;
+
+    /*
+     * A reload may have the other module without this one, whose code is still
+     * there for the old configuration, but has no place in the new one.
+     */
+
+    for (i = 0; cf->cycle->modules[i] != &ngx_snorky_module; i++) {
+
+        if (cf->cycle->modules[i] == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "service type \"%V\" needs ngx_snorky_module, "
+                          "which is not loaded", name);
+            return NGX_ERROR;
+        }
+    }
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_snorky_module);
+
+    return ngx_snorky_type_add(cf, &smcf->types, version, name, type);
 }
 
 

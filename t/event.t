@@ -77,7 +77,7 @@ $c->rpc('chat', 'join', { channel => 'c' });
 $c->rpc('messaging', 'unsubscribe', { channel => { b => 1.50, a => "x" } });
 $c->finish();
 sleep 1;
-diag join "\n", map { $_->{body}, json($_->{headers}) } @{ $app->requests() };
+diag join "\n", map { $_->{body}, json($_->{headers}) } $app->requests();
 diag json(counters());
 ok(1);
 done_testing();

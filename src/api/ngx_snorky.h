@@ -202,6 +202,26 @@ struct ngx_snorky_service_type_s {
     ngx_uint_t                channels;
 };
 
+/*
+ * Makes a type known, in the preconfiguration of another HTTP module: then
+ * "snorky_service TYPE NAME" has it, in http{} and in any registry.  The type
+ * and all that it points to must live as long as that module does: both are
+ * static data.  Nothing of it is ever written to.
+ *
+ * Returns NGX_OK; or NGX_ERROR, and why has been logged: the preconfiguration
+ * is to return it, so that nginx does not start.
+ *
+ * Version and name are taken out of the type where it was compiled: a type of
+ * another version, whatever it looks like, is refused with its name, and not
+ * looked at.
+ */
+
+#define ngx_snorky_service_type_add(cf, type)                                 \
+    ngx_snorky_service_type_register(cf, (type)->version, &(type)->name, type)
+
+ngx_int_t ngx_snorky_service_type_register(ngx_conf_t *cf,
+    ngx_uint_t version, ngx_str_t *name, ngx_snorky_service_type_t *type);
+
 /* the service's configuration, conf_size bytes */
 void *ngx_snorky_service_conf(ngx_snorky_service_t *service);
 

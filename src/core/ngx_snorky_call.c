@@ -279,6 +279,10 @@ ngx_snorky_call_escaped_name(ngx_snorky_call_t *call, ngx_str_t *escaped)
 ngx_pool_t *
 ngx_snorky_call_pool(ngx_snorky_call_t *call)
 {
+    if (call->later) {
+        ngx_snorky_hub_clean(call->session->hub);
+    }
+
     return call->session->hub->pool;
 }
 
@@ -359,14 +363,15 @@ static void
 ngx_snorky_call_answer(ngx_snorky_call_t *call, ngx_str_t *parts,
     ngx_uint_t n)
 {
+    if (call->later && ngx_snorky_later_take(call->later) != NGX_OK) {
+        return;
+    }
+
     if (ngx_snorky_session_send_parts(call->session, call->service, parts, n,
                                       1)
         != NGX_OK)
     {
-        /* which ends deferred calls, too */
-
         ngx_snorky_session_close(call->session, 1011, "out of memory");
-        return;
     }
 
     if (call->later) {
@@ -407,6 +412,10 @@ ngx_snorky_call_key(ngx_snorky_call_t *call, ngx_snorky_value_t *param,
     ngx_snorky_session_t  *s;
 
     s = call->session;
+
+    if (call->later) {
+        ngx_snorky_hub_clean(s->hub);
+    }
 
     if (param->text.len > s->limits->max_channel_size) {
         return ngx_snorky_call_too_long(call, param);

@@ -43,6 +43,10 @@ ngx_snorky_change_begin(ngx_snorky_call_t *call)
     hub = call->session->hub;
     change = hub->change;
 
+    if (call->later) {
+        ngx_snorky_hub_clean(hub);
+    }
+
     ngx_memzero(change, sizeof(ngx_snorky_change_t));
 
     change->call = call;

@@ -33,6 +33,7 @@ static void ngx_snorky_hub_set_wait_timer(ngx_snorky_hub_t *hub);
 static void ngx_snorky_hub_wait_handler(ngx_event_t *ev);
 static ngx_snorky_session_t *ngx_snorky_hub_overdue(ngx_snorky_hub_t *hub);
 static void ngx_snorky_hub_drain_handler(ngx_event_t *ev);
+static void ngx_snorky_hub_clean_handler(ngx_event_t *ev);
 
 
 static ngx_snorky_broker_handlers_t  ngx_snorky_hub_broker_handlers = {
@@ -61,13 +62,10 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
     hub->drain = conf->drain;
     hub->asker = conf->asker;
     hub->registries = conf->registries;
-    hub->outbox_size = conf->event_queue;
-    hub->outbox_timeout = conf->event_timeout;
 
     ngx_queue_init(&hub->sessions);
     ngx_queue_init(&hub->ending);
     ngx_queue_init(&hub->waiting);
-    ngx_queue_init(&hub->outboxes);
 
     hub->dummy.data = hub;
     hub->dummy.fd = (ngx_socket_t) -1;
@@ -80,14 +78,12 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
     hub->drain_timer.data = &hub->dummy;
     hub->drain_timer.log = cycle->log;
 
-    hub->outbox_timer.handler = ngx_snorky_outbox_quit_handler;
-    hub->outbox_timer.data = &hub->dummy;
-    hub->outbox_timer.log = cycle->log;
+    hub->clean.handler = ngx_snorky_hub_clean_handler;
+    hub->clean.data = hub;
+    hub->clean.log = cycle->log;
 
-    hub->uncounted_timer.handler = ngx_snorky_occupancy_uncounted_handler;
-    hub->uncounted_timer.data = &hub->dummy;
-    hub->uncounted_timer.log = cycle->log;
-    hub->uncounted_timer.cancelable = 1;
+    ngx_snorky_outbox_init(hub, conf);
+    ngx_snorky_occupancy_init(hub);
 
     hub->change = ngx_pcalloc(cycle->pool, sizeof(ngx_snorky_change_t));
     if (hub->change == NULL) {
@@ -139,11 +135,12 @@ ngx_snorky_hub_close(ngx_snorky_hub_t *hub)
         ngx_del_timer(&hub->drain_timer);
     }
 
-    if (hub->uncounted_timer.timer_set) {
-        ngx_del_timer(&hub->uncounted_timer);
+    if (hub->clean.posted) {
+        ngx_delete_posted_event(&hub->clean);
     }
 
-    ngx_snorky_outbox_close_all(hub);
+    ngx_snorky_occupancy_finish(hub);
+    ngx_snorky_outbox_finish(hub);
 
     /* the others are to tell the application that this worker is no more */
 
@@ -467,4 +464,26 @@ ngx_snorky_hub_drain_handler(ngx_event_t *ev)
     if (!ngx_queue_empty(&hub->sessions)) {
         ngx_add_timer(&hub->drain_timer, (ngx_msec_t) wait);
     }
+}
+
+
+void
+ngx_snorky_hub_clean(ngx_snorky_hub_t *hub)
+{
+    ngx_event_t  *ev;
+
+    ev = &hub->clean;
+
+    ngx_post_event(ev, &ngx_posted_events);
+}
+
+
+static void
+ngx_snorky_hub_clean_handler(ngx_event_t *ev)
+{
+    ngx_snorky_hub_t  *hub;
+
+    hub = ev->data;
+
+    ngx_reset_pool(hub->pool);
 }

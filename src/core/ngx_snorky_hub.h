@@ -57,6 +57,7 @@ typedef struct {
 
     ngx_event_t                wait_timer;
     ngx_event_t                drain_timer;
+    ngx_event_t                clean;       /* the pool is to be reset */
     ngx_connection_t           dummy;       /* what the timers' log needs */
 
     ngx_msec_t                 drain;
@@ -106,6 +107,12 @@ void ngx_snorky_hub_remove(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s);
 
 /* draining has come to it, but its calls are to be answered first */
 void ngx_snorky_hub_postpone(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s);
+
+/*
+ * The pool is used for a deferred call, perhaps outside of any message: it is
+ * reset when what goes on now has been done.
+ */
+void ngx_snorky_hub_clean(ngx_snorky_hub_t *hub);
 
 /* the session's call waits for room; resume() will be called */
 void ngx_snorky_hub_wait(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s);

@@ -13,7 +13,6 @@
 
 static void ngx_snorky_later_timer_handler(ngx_event_t *ev);
 static void ngx_snorky_later_cancel(ngx_snorky_later_t *later);
-static void ngx_snorky_later_free(ngx_snorky_later_t *later);
 static void ngx_snorky_later_done(ngx_snorky_ask_t *ask);
 
 
@@ -96,10 +95,7 @@ ngx_snorky_call_data(ngx_snorky_call_t *call)
 }
 
 
-/*
- * The service is told first: what it keeps for the call goes.  It may close
- * the session, but the call's end is here.
- */
+/* the service is told first: what it keeps for the call goes */
 
 static void
 ngx_snorky_later_timer_handler(ngx_event_t *ev)
@@ -117,16 +113,57 @@ ngx_snorky_later_timer_handler(ngx_event_t *ev)
 }
 
 
+/*
+ * The first thing at a call's end.  What the rest of it leads to, as the
+ * closing of a client that is too slow for the answer, finds it no more.
+ */
+
+ngx_int_t
+ngx_snorky_later_take(ngx_snorky_later_t *later)
+{
+    ngx_snorky_session_t  *s;
+
+    if (later->ending) {
+        return NGX_DECLINED;
+    }
+
+    if (later->taken) {
+        return NGX_OK;
+    }
+
+    later->taken = 1;
+
+    s = later->call.session;
+
+    *later->prev = later->next;
+
+    if (later->next) {
+        later->next->prev = later->prev;
+    }
+
+    s->ncalls--;
+    s->hub->stats->calls--;
+
+    if (later->timer.timer_set) {
+        ngx_del_timer(&later->timer);
+    }
+
+    if (later->ask.inner) {
+        s->hub->asker->cancel(&later->ask);
+    }
+
+    return NGX_OK;
+}
+
+
 static void
 ngx_snorky_later_cancel(ngx_snorky_later_t *later)
 {
     ngx_snorky_service_t  *service;
 
-    service = later->call.service;
+    (void) ngx_snorky_later_take(later);
 
-    if (later->ask.inner) {
-        later->call.session->hub->asker->cancel(&later->ask);
-    }
+    service = later->call.service;
 
     if (service->type->cancelled == NULL) {
         return;
@@ -151,7 +188,8 @@ ngx_snorky_later_cancel_all(ngx_snorky_session_t *s)
         s->hub->stats->calls_cancelled++;
 
         ngx_snorky_later_cancel(later);
-        ngx_snorky_later_free(later);
+
+        ngx_free(later);
     }
 }
 
@@ -161,45 +199,11 @@ ngx_snorky_later_end(ngx_snorky_later_t *later)
 {
     ngx_snorky_session_t  *s;
 
-    /* told that it is cancelled, the service has answered: too late */
-
-    if (later->ending) {
-        return;
-    }
-
     s = later->call.session;
-
-    if (later->ask.inner) {
-        s->hub->asker->cancel(&later->ask);
-    }
-
-    ngx_snorky_later_free(later);
-
-    ngx_snorky_session_answered(s);
-}
-
-
-static void
-ngx_snorky_later_free(ngx_snorky_later_t *later)
-{
-    ngx_snorky_session_t  *s;
-
-    s = later->call.session;
-
-    if (later->timer.timer_set) {
-        ngx_del_timer(&later->timer);
-    }
-
-    *later->prev = later->next;
-
-    if (later->next) {
-        later->next->prev = later->prev;
-    }
-
-    s->ncalls--;
-    s->hub->stats->calls--;
 
     ngx_free(later);
+
+    ngx_snorky_session_answered(s);
 }
 
 
@@ -216,7 +220,7 @@ ngx_snorky_call_ask(ngx_snorky_call_t *call, ngx_snorky_question_t *question)
     later = call->later;
     hub = call->session->hub;
 
-    if (later == NULL || later->ask.inner) {
+    if (later == NULL || later->taken || later->ask.inner) {
         return NGX_ERROR;
     }
 

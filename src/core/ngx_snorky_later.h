@@ -27,9 +27,16 @@ struct ngx_snorky_later_s {
     ngx_event_t                timer;
     ngx_snorky_ask_t           ask;         /* if ask.inner */
 
+    unsigned                   taken:1;     /* no more of the session's */
     unsigned                   ending:1;    /* its service is being told */
 };
 
+
+/*
+ * It is to be answered, and is its session's no more.  NGX_OK, NGX_DECLINED:
+ * too late, its service is being told that it is cancelled.
+ */
+ngx_int_t ngx_snorky_later_take(ngx_snorky_later_t *later);
 
 /* it has been answered, and is freed */
 void ngx_snorky_later_end(ngx_snorky_later_t *later);

@@ -18,6 +18,26 @@
 
 static ngx_int_t ngx_snorky_occupancy_occupy(ngx_snorky_hub_t *hub,
     ngx_snorky_topic_t *topic);
+static void ngx_snorky_occupancy_retry_handler(ngx_event_t *ev);
+
+
+void
+ngx_snorky_occupancy_init(ngx_snorky_hub_t *hub)
+{
+    hub->uncounted_timer.handler = ngx_snorky_occupancy_retry_handler;
+    hub->uncounted_timer.data = &hub->dummy;
+    hub->uncounted_timer.log = hub->log;
+    hub->uncounted_timer.cancelable = 1;
+}
+
+
+void
+ngx_snorky_occupancy_finish(ngx_snorky_hub_t *hub)
+{
+    if (hub->uncounted_timer.timer_set) {
+        ngx_del_timer(&hub->uncounted_timer);
+    }
+}
 
 
 void
@@ -104,8 +124,8 @@ ngx_snorky_occupancy_occupy(ngx_snorky_hub_t *hub, ngx_snorky_topic_t *topic)
 }
 
 
-void
-ngx_snorky_occupancy_uncounted_handler(ngx_event_t *ev)
+static void
+ngx_snorky_occupancy_retry_handler(ngx_event_t *ev)
 {
     ngx_uint_t              i;
     ngx_connection_t       *c;

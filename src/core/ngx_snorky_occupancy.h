@@ -16,6 +16,9 @@
 #include "ngx_snorky_topic.h"
 
 
+void ngx_snorky_occupancy_init(ngx_snorky_hub_t *hub);
+void ngx_snorky_occupancy_finish(ngx_snorky_hub_t *hub);
+
 /* a session has come into the topic's list, or is about to leave it */
 void ngx_snorky_occupancy_came(ngx_snorky_topic_t *topic,
     ngx_snorky_session_t *s);
@@ -24,9 +27,6 @@ void ngx_snorky_occupancy_went(ngx_snorky_topic_t *topic,
 
 /* what this worker has in the zone is not its own any more */
 void ngx_snorky_occupancy_lost(ngx_snorky_hub_t *hub);
-
-/* counts those that could not be */
-void ngx_snorky_occupancy_uncounted_handler(ngx_event_t *ev);
 
 
 #endif /* _NGX_SNORKY_OCCUPANCY_H_INCLUDED_ */

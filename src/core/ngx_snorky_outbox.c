@@ -43,6 +43,7 @@ typedef struct {
     ngx_snorky_outbox_event_size(NGX_SNORKY_OUTBOX_DROPPED_LEN)
 
 
+static void ngx_snorky_outbox_quit_handler(ngx_event_t *ev);
 static ngx_snorky_outbox_event_t *ngx_snorky_outbox_create(
     ngx_snorky_outbox_t *outbox, ngx_str_t *parts, ngx_uint_t n, size_t len);
 static ngx_snorky_outbox_event_t *ngx_snorky_outbox_marker(
@@ -64,6 +65,20 @@ static void ngx_snorky_outbox_failed(ngx_snorky_outbox_t *outbox,
 static ngx_uint_t ngx_snorky_outbox_idle(ngx_snorky_hub_t *hub);
 static void ngx_snorky_outbox_give_up(ngx_snorky_outbox_t *outbox);
 static uint64_t ngx_snorky_outbox_clear(ngx_snorky_outbox_t *outbox);
+
+
+void
+ngx_snorky_outbox_init(ngx_snorky_hub_t *hub, ngx_snorky_hub_conf_t *conf)
+{
+    ngx_queue_init(&hub->outboxes);
+
+    hub->outbox_size = conf->event_queue;
+    hub->outbox_timeout = conf->event_timeout;
+
+    hub->outbox_timer.handler = ngx_snorky_outbox_quit_handler;
+    hub->outbox_timer.data = &hub->dummy;
+    hub->outbox_timer.log = hub->log;
+}
 
 
 ngx_snorky_outbox_t *
@@ -528,7 +543,7 @@ ngx_snorky_outbox_quit(ngx_snorky_hub_t *hub)
 }
 
 
-void
+static void
 ngx_snorky_outbox_quit_handler(ngx_event_t *ev)
 {
     uint64_t           before;
@@ -605,7 +620,7 @@ ngx_snorky_outbox_clear(ngx_snorky_outbox_t *outbox)
 
 
 void
-ngx_snorky_outbox_close_all(ngx_snorky_hub_t *hub)
+ngx_snorky_outbox_finish(ngx_snorky_hub_t *hub)
 {
     uint64_t              lost;
     ngx_queue_t          *q;

@@ -44,6 +44,13 @@ struct ngx_snorky_outbox_s {
 };
 
 
+/* of a worker */
+void ngx_snorky_outbox_init(ngx_snorky_hub_t *hub,
+    ngx_snorky_hub_conf_t *conf);
+
+/* it ends, and nothing is under way: all outboxes are freed */
+void ngx_snorky_outbox_finish(ngx_snorky_hub_t *hub);
+
 /* the uri lives as long as the hub; NULL: no memory */
 ngx_snorky_outbox_t *ngx_snorky_outbox_open(ngx_snorky_hub_t *hub,
     ngx_str_t *uri, void *server);
@@ -57,10 +64,6 @@ void ngx_snorky_outbox_put(ngx_snorky_outbox_t *outbox, ngx_str_t *parts,
  * keeps it for a while.
  */
 void ngx_snorky_outbox_quit(ngx_snorky_hub_t *hub);
-void ngx_snorky_outbox_quit_handler(ngx_event_t *ev);
-
-/* the worker ends, and nothing is under way; all of them are freed */
-void ngx_snorky_outbox_close_all(ngx_snorky_hub_t *hub);
 
 
 #endif /* _NGX_SNORKY_OUTBOX_H_INCLUDED_ */

@@ -12,6 +12,7 @@
 #include "ngx_snorky_option.h"
 #include "ngx_snorky_envelope.h"
 #include "ngx_snorky.h"
+#include "ngx_snorky_type.h"
 #include "ngx_snorky_utf8.h"
 
 
@@ -21,8 +22,6 @@ typedef struct {
 } ngx_snorky_service_dealer_t;
 
 
-static ngx_snorky_service_type_t *ngx_snorky_service_type(
-    ngx_snorky_service_type_t **types, ngx_str_t *name);
 static ngx_snorky_service_t *ngx_snorky_service_create(ngx_conf_t *cf,
     ngx_snorky_registry_t *registry, ngx_snorky_service_type_t *type,
     ngx_str_t *name);
@@ -102,14 +101,14 @@ ngx_snorky_registry_add(ngx_conf_t *cf, ngx_array_t *registries,
 
 char *
 ngx_snorky_service_add(ngx_conf_t *cf, ngx_snorky_registry_t *registry,
-    ngx_snorky_service_type_t **types, ngx_str_t *args, ngx_uint_t nargs)
+    ngx_array_t *types, ngx_str_t *args, ngx_uint_t nargs)
 {
     char                       *rv;
     ngx_uint_t                  i;
     ngx_snorky_service_t       *service;
     ngx_snorky_service_type_t  *type;
 
-    type = ngx_snorky_service_type(types, &args[0]);
+    type = ngx_snorky_type_find(types, &args[0]);
 
     if (type == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -165,23 +164,6 @@ ngx_snorky_service_name_valid(ngx_str_t *name)
     return name->len
            && ngx_snorky_utf8_check(&utf8, name->data, name->data + name->len)
               == NGX_OK;
-}
-
-
-static ngx_snorky_service_type_t *
-ngx_snorky_service_type(ngx_snorky_service_type_t **types, ngx_str_t *name)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; types[i]; i++) {
-        if (types[i]->name.len == name->len
-            && ngx_strncmp(types[i]->name.data, name->data, name->len) == 0)
-        {
-            return types[i];
-        }
-    }
-
-    return NULL;
 }
 
 

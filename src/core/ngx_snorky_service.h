@@ -62,12 +62,13 @@ ngx_snorky_registry_t *ngx_snorky_registry_find(ngx_array_t *registries,
 ngx_uint_t ngx_snorky_service_name_valid(ngx_str_t *name);
 
 /*
- * "snorky_service TYPE NAME [option=value ...]", as the directive's arguments.
+ * "snorky_service TYPE NAME [option=value ...]", as the directive's arguments;
+ * types is the list of ngx_snorky_type_find().
  * Returns NGX_CONF_OK, or NGX_CONF_ERROR and the error is logged.
  */
 
 char *ngx_snorky_service_add(ngx_conf_t *cf, ngx_snorky_registry_t *registry,
-    ngx_snorky_service_type_t **types, ngx_str_t *args, ngx_uint_t nargs);
+    ngx_array_t *types, ngx_str_t *args, ngx_uint_t nargs);
 
 /*
  * "snorky_dealer SERVICE ...", in a registry or outside (NULL) of any: kept

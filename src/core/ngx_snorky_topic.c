@@ -312,6 +312,11 @@ ngx_snorky_topic_text(ngx_snorky_call_t *call,
     ngx_snorky_service_t  *service;
 
     hub = call->session->hub;
+
+    if (call->later) {
+        ngx_snorky_hub_clean(hub);
+    }
+
     service = publication->service ? publication->service : call->service;
 
     rc = ngx_snorky_topic_name(call, service, publication->key);

@@ -44,6 +44,7 @@ typedef struct {
 
 
 typedef struct {
+    ngx_array_t                  types;      /* ngx_snorky_service_type_t * */
     ngx_array_t                  registries; /* of ngx_snorky_registry_t * */
     ngx_array_t                  timeouts;   /* of their queues, pointers */
     ngx_array_t                  windows;    /* of ngx_snorky_window_t * */

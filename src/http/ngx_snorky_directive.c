@@ -25,7 +25,7 @@
 
 typedef struct {
     ngx_snorky_registry_t        *registry;
-    ngx_snorky_service_type_t   **types;
+    ngx_array_t                  *types;
 } ngx_snorky_directive_block_t;
 
 
@@ -118,7 +118,7 @@ ngx_snorky_directive_registry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "has an invalid name";
     }
 
-    block.types = cmd->post;
+    block.types = &smcf->types;
     block.registry = ngx_snorky_registry_add(cf, &smcf->registries, &value[1]);
 
     if (block.registry == NULL) {
@@ -211,7 +211,7 @@ ngx_snorky_directive_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     return ngx_snorky_service_add(cf,
                            ngx_snorky_registry_find(&smcf->registries, &name),
-                           cmd->post, &value[1], cf->args->nelts - 1);
+                           &smcf->types, &value[1], cf->args->nelts - 1);
 }
 
 

@@ -22,6 +22,8 @@ typedef struct {
 static void ngx_snorky_inner_request_connection(ngx_snorky_inner_t *inner);
 static ngx_int_t ngx_snorky_inner_request_address(ngx_snorky_inner_t *inner,
     ngx_snorky_ask_t *ask);
+static ngx_int_t ngx_snorky_inner_request_local(ngx_connection_t *c,
+    struct sockaddr *sockaddr, socklen_t len);
 static ngx_int_t ngx_snorky_inner_request_texts(ngx_snorky_inner_t *inner,
     ngx_snorky_ask_t *ask);
 static ngx_int_t ngx_snorky_inner_request_copy(ngx_pool_t *pool, ngx_str_t *to,
@@ -165,18 +167,24 @@ static ngx_int_t
 ngx_snorky_inner_request_address(ngx_snorky_inner_t *inner,
     ngx_snorky_ask_t *ask)
 {
-    ngx_connection_t  *c, *client;
+    socklen_t            len;
+    ngx_sockaddr_t       local;
+    ngx_connection_t    *c, *client;
 
     c = &inner->connection;
 
     if (ask->session == NULL) {
         c->sockaddr = (struct sockaddr *) &ngx_snorky_inner_request_nobody;
         c->socklen = sizeof(struct sockaddr_in);
-        c->local_sockaddr = c->sockaddr;
-        c->local_socklen = c->socklen;
         c->addr_text = ngx_snorky_inner_request_nobody_text;
 
-        return NGX_OK;
+        ngx_memzero(&local, sizeof(ngx_sockaddr_t));
+
+        local.sockaddr_in.sin_family = AF_INET;
+        local.sockaddr_in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        len = sizeof(struct sockaddr_in);
+
+        return ngx_snorky_inner_request_local(c, &local.sockaddr, len);
     }
 
     client = ask->session->ops->connection(ask->session);
@@ -190,11 +198,35 @@ ngx_snorky_inner_request_address(ngx_snorky_inner_t *inner,
     c->socklen = client->socklen;
 
     c->listening = client->listening;
-    c->local_sockaddr = client->listening->sockaddr;
-    c->local_socklen = client->listening->socklen;
+
+    /* $server_addr: nginx would ask the socket, which is not there */
+
+    len = sizeof(ngx_sockaddr_t);
+
+    if (getsockname(client->fd, &local.sockaddr, &len) == -1
+        || ngx_snorky_inner_request_local(c, &local.sockaddr, len) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     return ngx_snorky_inner_request_copy(c->pool, &c->addr_text,
                                          &client->addr_text);
+}
+
+
+static ngx_int_t
+ngx_snorky_inner_request_local(ngx_connection_t *c, struct sockaddr *sockaddr,
+    socklen_t len)
+{
+    c->local_sockaddr = ngx_palloc(c->pool, len);
+    if (c->local_sockaddr == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(c->local_sockaddr, sockaddr, len);
+    c->local_socklen = len;
+
+    return NGX_OK;
 }
 
 

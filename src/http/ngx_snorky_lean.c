@@ -11,6 +11,8 @@
 
 
 static void ngx_snorky_lean_destroy_pool(void *data);
+static void ngx_snorky_lean_set_address(ngx_connection_t *c,
+    ngx_addr_t *client);
 static ngx_uint_t ngx_snorky_lean_movable(ngx_connection_t *c);
 static void ngx_snorky_lean_free_buffers(ngx_connection_t *c,
     ngx_http_connection_t *hc);
@@ -62,12 +64,23 @@ ngx_snorky_lean_destroy_pool(void *data)
 void
 ngx_snorky_lean_part(ngx_http_request_t *r, ngx_pool_t *pool)
 {
+    u_char                  text[NGX_SOCKADDR_STRLEN];
+    ngx_addr_t              client;
+    ngx_sockaddr_t          sockaddr;
     ngx_connection_t       *c;
     ngx_pool_cleanup_t     *cln;
     ngx_http_connection_t  *hc;
 
     c = r->connection;
     hc = r->http_connection;
+
+    client.sockaddr = c->sockaddr;
+    client.socklen = c->socklen;
+    client.name.data = text;
+    client.name.len = ngx_min(c->addr_text.len, NGX_SOCKADDR_STRLEN);
+
+    ngx_memcpy(&sockaddr, c->sockaddr, client.socklen);
+    ngx_memcpy(text, c->addr_text.data, client.name.len);
 
     for (cln = r->pool->cleanup; cln; cln = cln->next) {
         if (cln->handler == ngx_snorky_lean_destroy_pool) {
@@ -79,6 +92,11 @@ ngx_snorky_lean_part(ngx_http_request_t *r, ngx_pool_t *pool)
 
     c->destroyed = 0;
 
+    if (c->sockaddr != client.sockaddr) {
+        client.sockaddr = &sockaddr.sockaddr;
+        ngx_snorky_lean_set_address(c, &client);
+    }
+
     if (ngx_snorky_lean_movable(c)) {
         ngx_snorky_lean_move(c, pool);
 
@@ -87,6 +105,31 @@ ngx_snorky_lean_part(ngx_http_request_t *r, ngx_pool_t *pool)
     }
 
     c->log->action = "serving websocket";
+}
+
+
+/* what realip has found went with the request, but is the client's still */
+
+static void
+ngx_snorky_lean_set_address(ngx_connection_t *c, ngx_addr_t *client)
+{
+    u_char           *text;
+    struct sockaddr  *sockaddr;
+
+    sockaddr = ngx_palloc(c->pool, client->socklen);
+    text = ngx_pnalloc(c->pool, client->name.len);
+
+    if (sockaddr == NULL || text == NULL) {
+        return;
+    }
+
+    ngx_memcpy(sockaddr, client->sockaddr, client->socklen);
+    ngx_memcpy(text, client->name.data, client->name.len);
+
+    c->sockaddr = sockaddr;
+    c->socklen = client->socklen;
+    c->addr_text.data = text;
+    c->addr_text.len = client->name.len;
 }
 
 
