@@ -21,12 +21,25 @@ static ngx_snorky_msg_t *ngx_snorky_session_build(
 
 
 void
+ngx_snorky_session_number(ngx_snorky_session_t *s)
+{
+    s->id = ngx_snorky_broker_session(s->hub->broker);
+}
+
+
+void
 ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
 {
     ngx_queue_init(&s->subscriptions);
     ngx_queue_init(&s->holds);
 
-    s->id = ngx_snorky_broker_session(s->hub->broker);
+    /* this worker may have been given up since it gave a number */
+
+    if (ngx_snorky_broker_session_worker(s->id)
+        != ngx_snorky_broker_generation(s->hub->broker))
+    {
+        ngx_snorky_session_number(s);
+    }
 
     if (listed) {
         s->listed = 1;

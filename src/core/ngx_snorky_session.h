@@ -91,6 +91,9 @@ struct ngx_snorky_session_s {
 };
 
 
+/* gives it its number, before it is opened; the hub is set */
+void ngx_snorky_session_number(ngx_snorky_session_t *s);
+
 /*
  * hub, registry, ops, limits, identity and log are set, all else is zero.  A
  * client that comes for one request only (the backend) is not listed, and
