@@ -18,7 +18,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http map rewrite /)->plan(2 * 212 + 16);
+my $t = Test::Nginx->new()->has(qw/ http map rewrite /)->plan(2 * 212 + 17);
 
 my $conf = <<'EOC';
 
@@ -615,6 +615,8 @@ sub reload {
         @live == 1 && $live[0]{pid} != $pid;
     }, 1, 'after a reload');
 
+    is($first->close_in(), 1012, 'clients of the old worker are closed');
+
     my $new = Snorky->connect('/ws?user=anna');
 
     send_to({ identity => 'anna' }, 1);
@@ -627,7 +629,7 @@ sub reload {
     is($old->close_in(), 1008, 'and is closed by it');
 
     hear_nothing('the other is not', $new);
-    $new->finish();
+    $_->finish() for $new, $old, $first;
 
     $t->stop();
 
