@@ -25,6 +25,7 @@ typedef struct {
     ngx_array_t                 *dealers;   /* that stand in it, or NULL */
     ngx_uint_t                   watched;   /* services want to know who ... */
                                             /* ... comes and goes */
+    ngx_uint_t                   reached;   /* ... speak to single clients */
 } ngx_snorky_registry_t;
 
 

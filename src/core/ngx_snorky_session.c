@@ -11,6 +11,7 @@
 #include "ngx_snorky_envelope.h"
 #include "ngx_snorky_hold.h"
 #include "ngx_snorky_later.h"
+#include "ngx_snorky_reach.h"
 #include "ngx_snorky_topic.h"
 
 
@@ -25,11 +26,22 @@ ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
     ngx_queue_init(&s->subscriptions);
     ngx_queue_init(&s->holds);
 
+    if (listed) {
+        ngx_snorky_reach_before(s);
+    }
+
     s->id = ngx_snorky_broker_session(s->hub->broker);
 
     if (listed) {
         s->listed = 1;
         ngx_snorky_hub_add(s->hub, s);
+        ngx_snorky_reach_enter(s);
+
+        if (s->left) {
+            return;
+        }
+
+        s->connected = 1;
         ngx_snorky_service_connected(s->registry, s);
     }
 }
@@ -47,7 +59,7 @@ ngx_snorky_session_leave(ngx_snorky_session_t *s)
 
     ngx_snorky_later_cancel_all(s);
 
-    if (s->listed) {
+    if (s->connected) {
         ngx_snorky_service_disconnected(s->registry, s);
     }
 
