@@ -214,6 +214,8 @@ ngx_snorky_service_create(ngx_conf_t *cf, ngx_snorky_registry_t *registry,
         return NULL;
     }
 
+    ngx_snorky_envelope_escaped(&service->head, &service->escaped);
+
     /* neither name has a zero byte: nginx reads them as strings */
 
     service->prefix.data = ngx_pnalloc(cf->pool,

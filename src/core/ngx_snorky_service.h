@@ -42,6 +42,7 @@ struct ngx_snorky_service_s {
     void                        *state;
 
     ngx_str_t                    head;      /* of its messages, on the wire */
+    ngx_str_t                    escaped;   /* its name there, in quotes */
     ngx_str_t                    prefix;    /* of its topics' names */
     ngx_array_t                 *wanted;    /* services named in options */
     ngx_array_t                 *policies;  /* for its calls, or NULL */

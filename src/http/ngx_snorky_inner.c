@@ -235,7 +235,6 @@ ngx_snorky_inner_begin(ngx_snorky_inner_t *inner)
 
     r->uri = uri;
     r->unparsed_uri = inner->uri;
-    r->request_line = inner->uri;
 
     inner->post.handler = ngx_snorky_inner_done;
     inner->post.data = inner;
@@ -282,7 +281,17 @@ ngx_snorky_inner_done(ngx_http_request_t *r, void *data, ngx_int_t rc)
 {
     ngx_snorky_inner_t *inner = data;
 
-    if (rc == NGX_AGAIN || r->buffered || r->postponed) {
+    /* a filter has refused what came: nothing is left to be sent */
+
+    if (r->connection->error) {
+        r->connection->error = 0;
+        r->buffered = 0;
+        rc = NGX_ERROR;
+    }
+
+    if (rc != NGX_ERROR
+        && (rc == NGX_AGAIN || r->buffered || r->postponed))
+    {
         return rc;
     }
 
@@ -326,7 +335,9 @@ ngx_snorky_inner_tell(ngx_snorky_inner_t *inner)
         answer->too_large = 1;
         answer->status = NGX_HTTP_BAD_GATEWAY;
 
-    } else if (inner->header && inner->whole) {
+    } else if (inner->header && inner->whole
+               && inner->sub->headers_out.status)
+    {
         answer->status = inner->sub->headers_out.status;
         answer->type = ngx_snorky_inner_type(
                                        &inner->sub->headers_out.content_type);

@@ -117,6 +117,15 @@ ngx_snorky_envelope_head(ngx_pool_t *pool, ngx_str_t *name, ngx_str_t *head)
 }
 
 
+void
+ngx_snorky_envelope_escaped(ngx_str_t *head, ngx_str_t *name)
+{
+    name->data = head->data + sizeof(NGX_SNORKY_ENVELOPE_BEFORE) - 1;
+    name->len = head->len - (sizeof(NGX_SNORKY_ENVELOPE_BEFORE) - 1)
+                - (sizeof(NGX_SNORKY_ENVELOPE_AFTER) - 1);
+}
+
+
 ngx_uint_t
 ngx_snorky_envelope_response(ngx_str_t *parts, ngx_str_t *call_id,
     ngx_str_t *data)
