@@ -496,6 +496,8 @@ ngx_snorky_policy_rewrite(ngx_snorky_call_t *call,
     ngx_snorky_hub_t        *hub;
     ngx_snorky_json_node_t  *root, *params;
 
+    drop = 0;
+    params = NULL;
     hub = call->session->hub;
 
     text.len = verdict->text.len;

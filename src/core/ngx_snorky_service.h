@@ -29,6 +29,9 @@ typedef struct {
     ngx_array_t                 *policies;  /* likewise, ..._policy_t * */
     ngx_uint_t                   watched;   /* services want to know who ... */
                                             /* ... comes and goes */
+    ngx_uint_t                   events;    /* that are told */
+    ngx_array_t                 *targets;   /* to whom, or NULL */
+    void                        *server;    /* the first that has it; NULL */
 } ngx_snorky_registry_t;
 
 
@@ -46,6 +49,7 @@ struct ngx_snorky_service_s {
     ngx_str_t                    prefix;    /* of its topics' names */
     ngx_array_t                 *wanted;    /* services named in options */
     ngx_array_t                 *policies;  /* for its calls, or NULL */
+    ngx_uint_t                   events;    /* of its channels, to be told */
 };
 
 

@@ -11,6 +11,7 @@
 #include "ngx_snorky_envelope.h"
 #include "ngx_snorky_hold.h"
 #include "ngx_snorky_later.h"
+#include "ngx_snorky_news.h"
 #include "ngx_snorky_policy.h"
 #include "ngx_snorky_topic.h"
 
@@ -21,16 +22,34 @@ static ngx_snorky_msg_t *ngx_snorky_session_build(
 
 
 void
+ngx_snorky_session_number(ngx_snorky_session_t *s)
+{
+    s->id = ngx_snorky_broker_session(s->hub->broker);
+}
+
+
+void
 ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
 {
     ngx_queue_init(&s->subscriptions);
     ngx_queue_init(&s->holds);
 
-    s->id = ngx_snorky_broker_session(s->hub->broker);
+    /* this worker may have been given up since it gave a number */
+
+    if (ngx_snorky_broker_session_worker(s->id)
+        != ngx_snorky_broker_generation(s->hub->broker))
+    {
+        ngx_snorky_session_number(s);
+    }
 
     if (listed) {
         s->listed = 1;
         ngx_snorky_hub_add(s->hub, s);
+
+        if (ngx_snorky_news_wanted(s, NGX_SNORKY_NEWS_CONNECTED)) {
+            ngx_snorky_news_client(s, NGX_SNORKY_NEWS_CONNECTED);
+        }
+
         ngx_snorky_service_connected(s->registry, s);
     }
 }
@@ -56,6 +75,10 @@ ngx_snorky_session_leave(ngx_snorky_session_t *s)
     ngx_snorky_topic_leave_all(s);
     ngx_snorky_hold_part_all(s);
     ngx_snorky_hub_stop_waiting(s->hub, s);
+
+    if (ngx_snorky_news_wanted(s, NGX_SNORKY_NEWS_DISCONNECTED)) {
+        ngx_snorky_news_client(s, NGX_SNORKY_NEWS_DISCONNECTED);
+    }
 
     if (s->listed) {
         ngx_snorky_hub_remove(s->hub, s);

@@ -29,7 +29,8 @@ typedef struct {
     size_t                     max_channel_size;    /* bytes, as sent */
     ngx_uint_t                 max_calls;
     ngx_msec_t                 publish_timeout;
-    void                      *server;      /* for what is asked; http's */
+    void                      *server;      /* for what is asked; http's. */
+                                            /* NULL: it has no services */
 } ngx_snorky_limits_t;
 
 
@@ -91,6 +92,9 @@ struct ngx_snorky_session_s {
     unsigned                   allowed:1;   /* its message, by a policy */
 };
 
+
+/* gives it its number, before it is opened; the hub is set */
+void ngx_snorky_session_number(ngx_snorky_session_t *s);
 
 /*
  * hub, registry, ops, limits, identity and log are set, all else is zero.  A

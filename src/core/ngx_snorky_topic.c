@@ -10,18 +10,9 @@
 #include "ngx_snorky_topic.h"
 #include "ngx_snorky_call.h"
 #include "ngx_snorky_envelope.h"
+#include "ngx_snorky_news.h"
+#include "ngx_snorky_occupancy.h"
 #include "ngx_snorky_session.h"
-
-
-struct ngx_snorky_topic_s {
-    ngx_snorky_map_node_t      node;            /* first: found by the map */
-    ngx_queue_t                subscriptions;
-    ngx_uint_t                 count;
-    ngx_uint_t                 pins;            /* must not be freed */
-
-    ngx_snorky_service_t      *service;         /* a feed: who hears it, ... */
-    void                      *data;            /* ... and with what */
-};
 
 
 struct ngx_snorky_subscription_s {
@@ -35,8 +26,8 @@ struct ngx_snorky_subscription_s {
 static u_char *ngx_snorky_topic_scratch(ngx_snorky_hub_t *hub, size_t len);
 static ngx_int_t ngx_snorky_topic_locate(ngx_snorky_call_t *call,
     ngx_snorky_value_t *key, uint64_t *hash, ngx_snorky_topic_t **topic);
-static ngx_snorky_topic_t *ngx_snorky_topic_create(ngx_snorky_hub_t *hub,
-    uint64_t hash);
+static ngx_snorky_topic_t *ngx_snorky_topic_create(
+    ngx_snorky_service_t *service, ngx_snorky_hub_t *hub, uint64_t hash);
 static void ngx_snorky_topic_unpin(ngx_snorky_hub_t *hub,
     ngx_snorky_topic_t *topic);
 static void ngx_snorky_topic_free(ngx_snorky_hub_t *hub,
@@ -220,7 +211,7 @@ ngx_snorky_topic_prepare(ngx_snorky_call_t *call, ngx_snorky_value_t *key,
     }
 
     if (topic == NULL) {
-        topic = ngx_snorky_topic_create(s->hub, hash);
+        topic = ngx_snorky_topic_create(call->service, s->hub, hash);
 
         if (topic == NULL) {
             ngx_free(subscription);
@@ -260,6 +251,10 @@ ngx_snorky_topic_link(ngx_snorky_subscription_t *subscription)
     topic->count++;
     s->nsubscriptions++;
     s->hub->stats->subscriptions++;
+
+    if (ngx_snorky_news_of_channels(topic->service, NGX_SNORKY_NEWS_CHANNELS)) {
+        ngx_snorky_occupancy_came(topic, s);
+    }
 }
 
 
@@ -418,7 +413,7 @@ ngx_snorky_topic_deliver(void *data, void *found, ngx_snorky_msg_t *msg,
     ngx_snorky_session_t       *s;
     ngx_snorky_subscription_t  *subscription;
 
-    if (topic->service) {
+    if (topic->feed) {
         text.data = msg->text;
         text.len = msg->len;
 
@@ -476,13 +471,13 @@ ngx_snorky_feed_open(ngx_snorky_service_t *service, ngx_str_t *name,
 
     hash = ngx_snorky_broker_hash(hub->broker, &hub->name);
 
-    topic = ngx_snorky_topic_create(hub, hash);
+    topic = ngx_snorky_topic_create(service, hub, hash);
     if (topic == NULL) {
         return NULL;
     }
 
     topic->pins = 1;
-    topic->service = service;
+    topic->feed = 1;
     topic->data = data;
 
     return (ngx_snorky_feed_t *) topic;
@@ -522,7 +517,8 @@ ngx_snorky_feed_name(ngx_snorky_service_t *service, ngx_str_t *name)
 /* the name is in the hub's scratch */
 
 static ngx_snorky_topic_t *
-ngx_snorky_topic_create(ngx_snorky_hub_t *hub, uint64_t hash)
+ngx_snorky_topic_create(ngx_snorky_service_t *service, ngx_snorky_hub_t *hub,
+    uint64_t hash)
 {
     ngx_snorky_topic_t  *topic;
 
@@ -541,7 +537,9 @@ ngx_snorky_topic_create(ngx_snorky_hub_t *hub, uint64_t hash)
 
     topic->count = 0;
     topic->pins = 0;
-    topic->service = NULL;
+    topic->feed = 0;
+    topic->service = service;
+    topic->data = NULL;
 
     /* the interest is made known first: what is appended from now on counts */
 
@@ -626,6 +624,10 @@ ngx_snorky_topic_unlink(ngx_snorky_subscription_t *subscription)
 
     topic = subscription->topic;
     hub = subscription->session->hub;
+
+    if (ngx_snorky_news_of_channels(topic->service, NGX_SNORKY_NEWS_CHANNELS)) {
+        ngx_snorky_occupancy_went(topic, subscription->session);
+    }
 
     ngx_queue_remove(&subscription->of_topic);
     ngx_queue_remove(&subscription->of_session);

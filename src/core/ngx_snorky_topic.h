@@ -14,11 +14,24 @@
 
 #include "ngx_snorky.h"
 #include "ngx_snorky_broker.h"
+#include "ngx_snorky_map.h"
 #include "ngx_snorky_msg.h"
 
 
 typedef struct ngx_snorky_topic_s         ngx_snorky_topic_t;
 typedef struct ngx_snorky_subscription_s  ngx_snorky_subscription_t;
+
+struct ngx_snorky_topic_s {
+    ngx_snorky_map_node_t      node;            /* first: found by the map */
+    ngx_queue_t                subscriptions;
+    ngx_uint_t                 count;
+    uint32_t                   pins;            /* must not be freed */
+    uint32_t                   feed;            /* the service hears it */
+
+    ngx_snorky_service_t      *service;
+    void                      *data;            /* the feed's; or the tally */
+                                                /* of listeners here, or NULL */
+};
 
 
 /* the broker's find and deliver */
