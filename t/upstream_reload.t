@@ -121,6 +121,12 @@ $t->run();
 
 my ($c, @idle, @busy, @ids, %names);
 
+# the first one; after another start it will be another one's turn
+
+$c = Snorky->connect('/ws');
+name_of($c);
+$c->finish();
+
 
 # --- a reload ---------------------------------------------------------------
 
