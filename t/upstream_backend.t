@@ -714,7 +714,6 @@ sub start {
     $text =~ s/%%LEAN%%/$lean/;
     $text =~ s/%%DRAIN%%/$drain/;
     $text =~ s/%%LONG%%/'x' x 306/e;
-    $text =~ s/127\.0\.0\.1:8085/'127.0.0.1:' . port(8085)/e;
 
     $t->write_file_expand('nginx.conf', at_level($t, 'info', $text));
     $t->run();

@@ -54,6 +54,22 @@ typedef struct {
      */
     void                    (*quit)(void *data, ngx_uint_t at_once);
 
+    /*
+     * A channel that was occupied has no listener on any worker any more; its
+     * topic's name.  The last one may have been in a worker that is dead.
+     */
+    void                    (*vacated)(void *data, ngx_str_t *name,
+                                       uint64_t sequence);
+
+    /*
+     * The worker with this generation has died, or was given up.  It is told
+     * in one worker only.
+     */
+    void                    (*died)(void *data, uint64_t generation);
+
+    /* so is this: no channel is occupied, whatever was told before */
+    void                    (*reset)(void *data, uint64_t sequence);
+
 } ngx_snorky_broker_handlers_t;
 
 
@@ -129,6 +145,15 @@ void ngx_snorky_broker_drain_to(ngx_snorky_broker_t *broker, uint64_t place);
 
 /* a number that no other session has in the zone's life; not 0 */
 uint64_t ngx_snorky_broker_session(ngx_snorky_broker_t *broker);
+
+/* the worker's, which differs from that of any other in the zone's life */
+uint64_t ngx_snorky_broker_generation(ngx_snorky_broker_t *broker);
+
+/* the generation of the worker that gave a session its number */
+#define ngx_snorky_broker_session_worker(session)  ((session) >> 40)
+
+/* before it is closed: it is to look as if this worker had died */
+void ngx_snorky_broker_abandon(ngx_snorky_broker_t *broker);
 
 /* the zone's, which differs from that of a zone before or after it */
 uint32_t ngx_snorky_broker_name(ngx_snorky_broker_t *broker);
@@ -261,6 +286,19 @@ typedef struct {
 
 ngx_int_t ngx_snorky_broker_count(ngx_snorky_broker_t *broker,
     ngx_snorky_broker_count_t *counts, ngx_uint_t n);
+
+/*
+ * This worker begins to have listeners in a channel: a topic's name and hash.
+ * The sequence is that of the event, 0 if others are there already.  When they
+ * have gone, the tally is given back to uncount(), and vacated() may be called.
+ *
+ *   NGX_OK
+ *   NGX_BUSY      the store is full
+ *   NGX_AGAIN     no seat, or the mutex can't be had
+ */
+
+ngx_int_t ngx_snorky_broker_occupy(ngx_snorky_broker_t *broker, uint64_t hash,
+    ngx_str_t *name, ngx_snorky_store_tally_t **tally, uint64_t *sequence);
 
 /*
  * The client has gone; NULL may stand among its n tallies.  Before lost()

@@ -102,7 +102,7 @@ static void
 ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
     ngx_snorky_slot_t *slot)
 {
-    uint64_t            pid, silent;
+    uint64_t            pid, silent, died;
     ngx_uint_t          dead, lost;
     ngx_snorky_zone_t  *zone;
 
@@ -126,6 +126,7 @@ ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
     silent = (uint64_t) ngx_current_msec - ngx_snorky_load(&slot->beat);
     dead = 0;
     lost = 0;
+    died = (slot->state == NGX_SNORKY_SLOT_LIVE) ? slot->generation : 0;
 
     if (slot->state != NGX_SNORKY_SLOT_FREE
         && ngx_snorky_slot_dead(slot))
@@ -156,6 +157,11 @@ ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
 
     if (dead || lost) {
         ngx_snorky_broker_wake_give_room(broker);
+
+        if (died) {
+            broker->handlers->died(broker->data, died);
+        }
+
         broker->handlers->room(broker->data);
     }
 }

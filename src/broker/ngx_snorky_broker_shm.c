@@ -183,7 +183,7 @@ ngx_snorky_broker_close(ngx_snorky_broker_t *broker)
 
     /* otherwise the others find out that we are dead */
 
-    if (ngx_snorky_broker_lock(broker)) {
+    if (!broker->abandoned && ngx_snorky_broker_lock(broker)) {
 
         if (ngx_snorky_broker_live(broker)) {
             ngx_snorky_store_orphan_locked(&broker->zone->store,
@@ -196,6 +196,11 @@ ngx_snorky_broker_close(ngx_snorky_broker_t *broker)
 
     ngx_snorky_broker_wake_give_room(broker);
     ngx_snorky_broker_forget_parted(broker);
+
+    if (broker->vacated) {
+        ngx_free(broker->vacated);
+        broker->vacated = NULL;
+    }
 
     broker->slot = NULL;
 }
@@ -221,6 +226,9 @@ ngx_snorky_broker_lock(ngx_snorky_broker_t *broker)
 
     if (ngx_snorky_load(&zone->store.busy)) {
         ngx_snorky_store_reset_locked(&zone->store);
+
+        broker->reset = ++zone->sequence;
+        ngx_snorky_broker_drain_later(broker);
     }
 
     return 1;
@@ -256,11 +264,19 @@ ngx_snorky_broker_take_slot(ngx_snorky_broker_t *broker)
 
     again = (broker->generation != 0);
 
+    if (!again && slot->state == NGX_SNORKY_SLOT_LIVE) {
+        broker->predecessor = slot->generation;
+    }
+
     ngx_snorky_store_orphan_locked(&zone->store, ngx_process_slot);
     ngx_snorky_slot_free_locked(slot, &zone->ended);
 
     zone->top = ngx_max(zone->top, (ngx_uint_t) ngx_process_slot + 1);
     zone->generation++;
+
+    if (zone->generation == 1) {
+        broker->reset = ++zone->sequence;
+    }
 
     ngx_snorky_slot_take_locked(slot, zone->generation, zone->log.head);
 
@@ -349,6 +365,41 @@ ngx_snorky_broker_session(ngx_snorky_broker_t *broker)
 }
 
 
+uint64_t
+ngx_snorky_broker_generation(ngx_snorky_broker_t *broker)
+{
+    return broker->generation;
+}
+
+
+void
+ngx_snorky_broker_abandon(ngx_snorky_broker_t *broker)
+{
+    broker->abandoned = 1;
+}
+
+
+void
+ngx_snorky_broker_tell(ngx_snorky_broker_t *broker)
+{
+    uint64_t  generation, sequence;
+
+    generation = broker->predecessor;
+    sequence = broker->reset;
+
+    broker->predecessor = 0;
+    broker->reset = 0;
+
+    if (sequence) {
+        broker->handlers->reset(broker->data, sequence);
+    }
+
+    if (generation) {
+        broker->handlers->died(broker->data, generation);
+    }
+}
+
+
 uint32_t
 ngx_snorky_broker_name(ngx_snorky_broker_t *broker)
 {
@@ -378,6 +429,7 @@ ngx_snorky_broker_come_back(ngx_snorky_broker_t *broker)
     broker->handlers->lost(broker->data);
 
     ngx_snorky_broker_take_slot(broker);
+    ngx_snorky_broker_tell(broker);
 
     if (broker->slot) {
         ngx_snorky_broker_wake_want_room(broker);
@@ -583,6 +635,7 @@ ngx_snorky_broker_tick_handler(ngx_event_t *ev)
     late = ngx_current_msec - broker->ticked;
     broker->ticked = ngx_current_msec;
 
+    ngx_snorky_broker_tell(broker);
     ngx_snorky_broker_drain_some(broker);
 
     if (broker->seated && broker->slot == NULL) {
@@ -625,6 +678,7 @@ ngx_snorky_broker_more_handler(ngx_event_t *ev)
 
     c = ev->data;
 
+    ngx_snorky_broker_tell(c->data);
     ngx_snorky_broker_drain_some(c->data);
     ngx_snorky_broker_reap(c->data);
 }

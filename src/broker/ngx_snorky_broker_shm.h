@@ -34,6 +34,16 @@ struct ngx_snorky_broker_s {
     ngx_uint_t                     ndeparted;
     ngx_uint_t                     departed_size;
 
+    /* channels that were vacated, until the mutex is free */
+    u_char                        *vacated;
+    size_t                         vacated_len;
+    size_t                         vacated_size;
+    size_t                         vacated_need;
+
+    /* what is to be told when it can be */
+    uint64_t                       predecessor; /* dead; 0: none */
+    uint64_t                       reset;       /* sequence; 0: none */
+
     ngx_snorky_stats_t            *stats;       /* the slot's, if it has one */
     ngx_snorky_stats_t             spare;
 
@@ -77,6 +87,7 @@ struct ngx_snorky_broker_s {
     unsigned                       draining:1;
     unsigned                       asked_to_quit:1;
     unsigned                       asked_at_once:1;
+    unsigned                       abandoned:1;
 };
 
 
@@ -98,6 +109,9 @@ void ngx_snorky_broker_forget_parted(ngx_snorky_broker_t *broker);
 
 /* releases what can be: the parted, the orphans, those who wait too long */
 void ngx_snorky_broker_reap(ngx_snorky_broker_t *broker);
+
+/* tells what was found under the mutex, or before there was a hub */
+void ngx_snorky_broker_tell(ngx_snorky_broker_t *broker);
 
 /* takes off the tallies what is to be: the departed, the orphans */
 void ngx_snorky_broker_settle(ngx_snorky_broker_t *broker);

@@ -9,6 +9,8 @@
 
 #include "ngx_snorky_hub.h"
 #include "ngx_snorky_change.h"
+#include "ngx_snorky_news.h"
+#include "ngx_snorky_occupancy.h"
 #include "ngx_snorky_session.h"
 #include "ngx_snorky_topic.h"
 
@@ -39,7 +41,10 @@ static ngx_snorky_broker_handlers_t  ngx_snorky_hub_broker_handlers = {
     ngx_snorky_topic_deliver,
     ngx_snorky_hub_room,
     ngx_snorky_hub_lost,
-    ngx_snorky_hub_quit
+    ngx_snorky_hub_quit,
+    ngx_snorky_news_vacated,
+    ngx_snorky_news_died,
+    ngx_snorky_news_reset
 };
 
 
@@ -56,6 +61,7 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
     hub->log = cycle->log;
     hub->drain = conf->drain;
     hub->asker = conf->asker;
+    hub->registries = conf->registries;
 
     ngx_queue_init(&hub->sessions);
     ngx_queue_init(&hub->ending);
@@ -75,6 +81,9 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
     hub->clean.handler = ngx_snorky_hub_clean_handler;
     hub->clean.data = hub;
     hub->clean.log = cycle->log;
+
+    ngx_snorky_outbox_init(hub, conf);
+    ngx_snorky_occupancy_init(hub);
 
     hub->change = ngx_pcalloc(cycle->pool, sizeof(ngx_snorky_change_t));
     if (hub->change == NULL) {
@@ -136,6 +145,15 @@ ngx_snorky_hub_close(ngx_snorky_hub_t *hub)
 
     if (hub->clean.posted) {
         ngx_delete_posted_event(&hub->clean);
+    }
+
+    ngx_snorky_occupancy_finish(hub);
+    ngx_snorky_outbox_finish(hub);
+
+    /* the others are to tell the application that this worker is no more */
+
+    if (hub->outboxes_lost) {
+        ngx_snorky_broker_abandon(hub->broker);
     }
 
     ngx_snorky_broker_close(hub->broker);
@@ -200,6 +218,10 @@ ngx_snorky_hub_remove(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s)
 
     if (hub->drain_timer.timer_set && ngx_queue_empty(&hub->sessions)) {
         ngx_del_timer(&hub->drain_timer);
+    }
+
+    if (hub->draining && ngx_snorky_hub_deserted(hub)) {
+        ngx_snorky_outbox_quit(hub);
     }
 }
 
@@ -380,6 +402,8 @@ ngx_snorky_hub_lost(void *data)
 
     ngx_snorky_hub_close_sessions(hub, NGX_SNORKY_HUB_RESTART,
                                   "service restart");
+
+    ngx_snorky_occupancy_lost(hub);
 }
 
 
@@ -395,6 +419,9 @@ ngx_snorky_hub_quit(void *data, ngx_uint_t at_once)
 
     if (!ngx_queue_empty(&hub->sessions)) {
         ngx_add_timer(&hub->drain_timer, 1);
+
+    } else if (ngx_snorky_hub_deserted(hub)) {
+        ngx_snorky_outbox_quit(hub);
     }
 }
 

@@ -30,6 +30,9 @@ typedef struct {
     ngx_snorky_broker_conf_t   broker;
     ngx_msec_t                 drain;       /* sessions of an old worker */
     ngx_snorky_asker_t        *asker;
+    ngx_array_t               *registries;  /* of ngx_snorky_registry_t * */
+    size_t                     event_queue; /* bytes, of an outbox */
+    ngx_msec_t                 event_timeout;
 } ngx_snorky_hub_conf_t;
 
 
@@ -61,7 +64,19 @@ typedef struct {
     ngx_msec_t                 drain;
     ngx_msec_t                 drain_until;
 
+    ngx_array_t               *registries;
+    ngx_queue_t                outboxes;    /* of events */
+    size_t                     outbox_size;
+    ngx_msec_t                 outbox_timeout;
+    ngx_event_t                outbox_timer;    /* how long they may keep us */
+    uint64_t                   outboxes_lost;   /* events, at the end */
+    ngx_event_t                uncounted_timer; /* topics, to be occupied */
+
     unsigned                   draining:1;
+    unsigned                   exiting:1;
+    unsigned                   outboxes_quit:1;
+    unsigned                   outboxes_closed:1;
+    unsigned                   crowded:1;   /* which the log has told */
 } ngx_snorky_hub_t;
 
 
@@ -72,6 +87,16 @@ void ngx_snorky_hub_close(ngx_snorky_hub_t *hub);
 
 /* whether this worker can serve */
 #define ngx_snorky_hub_ready(hub)  ngx_snorky_broker_ready((hub)->broker)
+
+/* whether nobody is connected */
+#define ngx_snorky_hub_deserted(hub)                                          \
+    (ngx_queue_empty(&(hub)->sessions) && ngx_queue_empty(&(hub)->ending))
+
+/*
+ * The worker ends at once: sessions are closed next, and what they have in the
+ * zone is left to the other workers.
+ */
+#define ngx_snorky_hub_exit(hub)  (hub)->exiting = 1
 
 /* closes every session, now */
 void ngx_snorky_hub_close_sessions(ngx_snorky_hub_t *hub, ngx_uint_t code,

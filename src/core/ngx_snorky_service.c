@@ -8,6 +8,7 @@
 
 
 #include "ngx_snorky_service.h"
+#include "ngx_snorky_news.h"
 #include "ngx_snorky_option.h"
 #include "ngx_snorky_envelope.h"
 #include "ngx_snorky.h"
@@ -318,6 +319,10 @@ ngx_snorky_service_init(ngx_conf_t *cf, ngx_array_t *registries,
     char                         *rv;
     ngx_uint_t                    i;
     ngx_snorky_service_wanted_t  *wanted;
+
+    if (service->type->channels) {
+        service->events = service->registry->events & NGX_SNORKY_NEWS_CHANNELS;
+    }
 
     if (service->wanted) {
         wanted = service->wanted->elts;

@@ -11,6 +11,8 @@
 #include "ngx_snorky_envelope.h"
 #include "ngx_snorky_hold.h"
 #include "ngx_snorky_later.h"
+#include "ngx_snorky_news.h"
+#include "ngx_snorky_policy.h"
 #include "ngx_snorky_reach.h"
 #include "ngx_snorky_topic.h"
 
@@ -18,6 +20,13 @@
 static ngx_snorky_msg_t *ngx_snorky_session_build(
     ngx_snorky_service_t *service, ngx_str_t *parts, ngx_uint_t n,
     ngx_log_t *log);
+
+
+void
+ngx_snorky_session_number(ngx_snorky_session_t *s)
+{
+    s->id = ngx_snorky_broker_session(s->hub->broker);
+}
 
 
 void
@@ -30,11 +39,22 @@ ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
         ngx_snorky_reach_before(s);
     }
 
-    s->id = ngx_snorky_broker_session(s->hub->broker);
+    /* this worker may have been given up since it gave a number */
+
+    if (ngx_snorky_broker_session_worker(s->id)
+        != ngx_snorky_broker_generation(s->hub->broker))
+    {
+        ngx_snorky_session_number(s);
+    }
 
     if (listed) {
         s->listed = 1;
         ngx_snorky_hub_add(s->hub, s);
+
+        if (ngx_snorky_news_wanted(s, NGX_SNORKY_NEWS_CONNECTED)) {
+            ngx_snorky_news_client(s, NGX_SNORKY_NEWS_CONNECTED);
+        }
+
         ngx_snorky_reach_enter(s);
 
         if (s->left) {
@@ -57,6 +77,7 @@ ngx_snorky_session_leave(ngx_snorky_session_t *s)
     s->left = 1;
     s->ending = 0;
 
+    ngx_snorky_policy_forget(s);
     ngx_snorky_later_cancel_all(s);
 
     if (s->connected) {
@@ -66,6 +87,10 @@ ngx_snorky_session_leave(ngx_snorky_session_t *s)
     ngx_snorky_topic_leave_all(s);
     ngx_snorky_hold_part_all(s);
     ngx_snorky_hub_stop_waiting(s->hub, s);
+
+    if (ngx_snorky_news_wanted(s, NGX_SNORKY_NEWS_DISCONNECTED)) {
+        ngx_snorky_news_client(s, NGX_SNORKY_NEWS_DISCONNECTED);
+    }
 
     if (s->listed) {
         ngx_snorky_hub_remove(s->hub, s);
@@ -94,7 +119,7 @@ ngx_snorky_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
 void
 ngx_snorky_session_end(ngx_snorky_session_t *s)
 {
-    if (s->ncalls) {
+    if (ngx_snorky_session_busy(s)) {
         s->ending = 1;
         ngx_snorky_hub_postpone(s->hub, s);
         return;

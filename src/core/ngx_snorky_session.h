@@ -29,7 +29,8 @@ typedef struct {
     size_t                     max_channel_size;    /* bytes, as sent */
     ngx_uint_t                 max_calls;
     ngx_msec_t                 publish_timeout;
-    void                      *server;      /* for what is asked; http's */
+    void                      *server;      /* for what is asked; http's. */
+                                            /* NULL: it has no services */
 } ngx_snorky_limits_t;
 
 
@@ -67,6 +68,7 @@ struct ngx_snorky_session_s {
     uint64_t                   id;          /* in the zone; never 0 */
     ngx_snorky_later_t        *calls;       /* that wait for their answer */
     ngx_uint_t                 ncalls;
+    ngx_snorky_verdict_t      *verdict;     /* on its message, or NULL */
 
     ngx_snorky_hub_t          *hub;
     ngx_snorky_registry_t     *registry;
@@ -88,8 +90,12 @@ struct ngx_snorky_session_s {
     unsigned                   overdue:1;   /* ... and for the last time */
     unsigned                   overloaded:1;    /* was told so */
     unsigned                   ending:1;    /* when its calls are answered */
+    unsigned                   allowed:1;   /* its message, by a policy */
 };
 
+
+/* gives it its number, before it is opened; the hub is set */
+void ngx_snorky_session_number(ngx_snorky_session_t *s);
 
 /*
  * hub, registry, ops, limits, identity and log are set, all else is zero.  A
@@ -112,8 +118,12 @@ void ngx_snorky_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
  */
 void ngx_snorky_session_end(ngx_snorky_session_t *s);
 
-/* a deferred call of it has been answered */
+/* a deferred call of it, or one that a policy looked at, has been answered */
 void ngx_snorky_session_answered(ngx_snorky_session_t *s);
+
+/* whether there is such a call */
+#define ngx_snorky_session_busy(s)                                            \
+    ((s)->ncalls || (s)->verdict || (s)->allowed)
 
 /* whether it may not subscribe to more */
 #define ngx_snorky_session_full(s)                                            \

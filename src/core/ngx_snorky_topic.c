@@ -10,19 +10,9 @@
 #include "ngx_snorky_topic.h"
 #include "ngx_snorky_call.h"
 #include "ngx_snorky_envelope.h"
+#include "ngx_snorky_news.h"
+#include "ngx_snorky_occupancy.h"
 #include "ngx_snorky_session.h"
-
-
-struct ngx_snorky_topic_s {
-    ngx_snorky_map_node_t      node;            /* first: found by the map */
-    ngx_queue_t                subscriptions;
-    ngx_uint_t                 count;
-    unsigned                   pins:31;         /* must not be freed */
-    unsigned                   reached:1;       /* of single clients */
-
-    ngx_snorky_service_t      *service;         /* a feed: who hears it, ... */
-    void                      *data;            /* ... and with what */
-};
 
 
 struct ngx_snorky_subscription_s {
@@ -39,10 +29,6 @@ struct ngx_snorky_subscription_s {
 
 static ngx_int_t ngx_snorky_topic_locate(ngx_snorky_call_t *call,
     ngx_snorky_value_t *key, uint64_t *hash, ngx_snorky_topic_t **topic);
-static ngx_snorky_topic_t *ngx_snorky_topic_create(ngx_snorky_hub_t *hub,
-    uint64_t hash, ngx_uint_t reached);
-static void ngx_snorky_topic_unpin(ngx_snorky_hub_t *hub,
-    ngx_snorky_topic_t *topic);
 static void ngx_snorky_topic_close(ngx_snorky_hub_t *hub,
     ngx_snorky_topic_t *topic, ngx_snorky_msg_t *msg);
 static void ngx_snorky_topic_free(ngx_snorky_hub_t *hub,
@@ -224,7 +210,7 @@ ngx_snorky_topic_prepare(ngx_snorky_call_t *call, ngx_snorky_value_t *key,
     }
 
     if (topic == NULL) {
-        topic = ngx_snorky_topic_create(s->hub, hash, 0);
+        topic = ngx_snorky_topic_create(call->service, s->hub, hash, 0);
 
         if (topic == NULL) {
             ngx_free(subscription);
@@ -263,9 +249,15 @@ ngx_snorky_topic_link(ngx_snorky_subscription_t *subscription)
     topic->pins--;
     topic->count++;
 
-    if (!topic->reached) {
-        s->nsubscriptions++;
-        s->hub->stats->subscriptions++;
+    if (topic->reached) {
+        return;
+    }
+
+    s->nsubscriptions++;
+    s->hub->stats->subscriptions++;
+
+    if (ngx_snorky_news_of_channels(topic->service, NGX_SNORKY_NEWS_CHANNELS)) {
+        ngx_snorky_occupancy_came(topic, s);
     }
 }
 
@@ -460,7 +452,7 @@ ngx_snorky_topic_enter(ngx_snorky_session_t *s, uint64_t hash)
                                                   ngx_snorky_topic_turn(hash),
                                                   &s->hub->name);
     if (topic == NULL) {
-        topic = ngx_snorky_topic_create(s->hub, hash, 1);
+        topic = ngx_snorky_topic_create(NULL, s->hub, hash, 1);
 
         if (topic == NULL) {
             ngx_free(subscription);
@@ -501,7 +493,7 @@ ngx_snorky_topic_deliver(void *data, void *found, ngx_snorky_msg_t *msg,
     ngx_snorky_session_t       *s;
     ngx_snorky_subscription_t  *subscription;
 
-    if (topic->service) {
+    if (topic->feed) {
         text.data = msg->text;
         text.len = msg->len;
 
@@ -583,72 +575,9 @@ ngx_snorky_topic_close(ngx_snorky_hub_t *hub, ngx_snorky_topic_t *topic,
 }
 
 
-/* a feed's name can't be a topic's: no JSON begins with this byte */
-
-ngx_snorky_feed_t *
-ngx_snorky_feed_open(ngx_snorky_service_t *service, ngx_str_t *name,
-    void *data)
-{
-    uint64_t             hash;
-    ngx_snorky_hub_t    *hub;
-    ngx_snorky_topic_t  *topic;
-
-    hub = service->hub;
-
-    if (ngx_snorky_feed_name(service, name) != NGX_OK) {
-        return NULL;
-    }
-
-    hash = ngx_snorky_broker_hash(hub->broker, &hub->name);
-
-    topic = ngx_snorky_topic_create(hub, hash, 0);
-    if (topic == NULL) {
-        return NULL;
-    }
-
-    topic->pins = 1;
-    topic->service = service;
-    topic->data = data;
-
-    return (ngx_snorky_feed_t *) topic;
-}
-
-
-void
-ngx_snorky_feed_close(ngx_snorky_feed_t *feed)
-{
-    ngx_snorky_topic_t  *topic;
-
-    topic = (ngx_snorky_topic_t *) feed;
-
-    ngx_snorky_topic_unpin(topic->service->hub, topic);
-}
-
-
-ngx_int_t
-ngx_snorky_feed_name(ngx_snorky_service_t *service, ngx_str_t *name)
-{
-    u_char  *p;
-
-    p = ngx_snorky_topic_scratch(service->hub,
-                                 service->prefix.len + 1 + name->len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_cpymem(p, service->prefix.data, service->prefix.len);
-    *p++ = '\1';
-    ngx_memcpy(p, name->data, name->len);
-
-    return NGX_OK;
-}
-
-
-/* the name is in the hub's scratch */
-
-static ngx_snorky_topic_t *
-ngx_snorky_topic_create(ngx_snorky_hub_t *hub, uint64_t hash,
-    ngx_uint_t reached)
+ngx_snorky_topic_t *
+ngx_snorky_topic_create(ngx_snorky_service_t *service, ngx_snorky_hub_t *hub,
+    uint64_t hash, ngx_uint_t reached)
 {
     ngx_snorky_topic_t  *topic;
 
@@ -667,8 +596,10 @@ ngx_snorky_topic_create(ngx_snorky_hub_t *hub, uint64_t hash,
 
     topic->count = 0;
     topic->pins = 0;
+    topic->feed = 0;
     topic->reached = reached;
-    topic->service = NULL;
+    topic->service = service;
+    topic->data = NULL;
 
     /* the interest is made known first: what is appended from now on counts */
 
@@ -686,7 +617,7 @@ ngx_snorky_topic_create(ngx_snorky_hub_t *hub, uint64_t hash,
 }
 
 
-static void
+void
 ngx_snorky_topic_unpin(ngx_snorky_hub_t *hub, ngx_snorky_topic_t *topic)
 {
     if (--topic->pins == 0 && topic->count == 0) {
@@ -764,6 +695,13 @@ ngx_snorky_topic_unlink(ngx_snorky_subscription_t *subscription)
 
     topic = subscription->topic;
     hub = subscription->session->hub;
+
+    if (!topic->reached
+        && ngx_snorky_news_of_channels(topic->service,
+                                       NGX_SNORKY_NEWS_CHANNELS))
+    {
+        ngx_snorky_occupancy_went(topic, subscription->session);
+    }
 
     ngx_queue_remove(&subscription->of_topic);
     ngx_queue_remove(&subscription->of_session);

@@ -15,11 +15,25 @@
 #include "ngx_snorky.h"
 #include "ngx_snorky_broker.h"
 #include "ngx_snorky_hub.h"
+#include "ngx_snorky_map.h"
 #include "ngx_snorky_msg.h"
 
 
 typedef struct ngx_snorky_topic_s         ngx_snorky_topic_t;
 typedef struct ngx_snorky_subscription_s  ngx_snorky_subscription_t;
+
+struct ngx_snorky_topic_s {
+    ngx_snorky_map_node_t      node;            /* first: found by the map */
+    ngx_queue_t                subscriptions;
+    ngx_uint_t                 count;
+    uint32_t                   pins;            /* must not be freed */
+    unsigned                   feed:1;          /* the service hears it */
+    unsigned                   reached:1;       /* of single clients */
+
+    ngx_snorky_service_t      *service;
+    void                      *data;            /* the feed's; or the tally */
+                                                /* of listeners here, or NULL */
+};
 
 
 /* the broker's find and deliver */
@@ -46,19 +60,27 @@ ngx_int_t ngx_snorky_topic_lookup(ngx_snorky_call_t *call,
     ngx_snorky_value_t *key, ngx_snorky_subscription_t **subscription);
 void ngx_snorky_topic_unlink(ngx_snorky_subscription_t *subscription);
 
+/*
+ * A new one, of the name in the hub's scratch, which is known to the broker
+ * from here on; it is freed when it has neither pins nor listeners.  Without a
+ * service it is "reached", see below.  NULL: no memory.
+ */
+
+ngx_snorky_topic_t *ngx_snorky_topic_create(ngx_snorky_service_t *service,
+    ngx_snorky_hub_t *hub, uint64_t hash, ngx_uint_t reached);
+void ngx_snorky_topic_unpin(ngx_snorky_hub_t *hub, ngx_snorky_topic_t *topic);
+
 /* room in the hub's scratch for a name of so many bytes; NULL: no memory */
 u_char *ngx_snorky_topic_scratch(ngx_snorky_hub_t *hub, size_t len);
 
 /*
- * The name of a topic, or of a feed, is written into the hub's scratch: the
+ * The name of a topic is written into the hub's scratch: the
  * service's prefix and the canonical key, if there is a key.  NGX_OK, NGX_DONE
  * (answered), NGX_ERROR.
  */
 
 ngx_int_t ngx_snorky_topic_name(ngx_snorky_call_t *call,
     ngx_snorky_service_t *service, ngx_snorky_value_t *key);
-ngx_int_t ngx_snorky_feed_name(ngx_snorky_service_t *service,
-    ngx_str_t *name);
 
 /*
  * What the broker needs to publish it.  The name lies in the hub's scratch,

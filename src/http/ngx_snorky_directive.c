@@ -10,6 +10,8 @@
 #include "ngx_snorky_directive.h"
 #include "ngx_snorky_backend.h"
 #include "ngx_snorky_deflate.h"
+#include "ngx_snorky_directive_event.h"
+#include "ngx_snorky_directive_policy.h"
 #include "ngx_snorky_header.h"
 #include "ngx_snorky_limit.h"
 #include "ngx_snorky_origin.h"
@@ -163,6 +165,22 @@ ngx_snorky_directive_registry_service(ngx_conf_t *cf, ngx_command_t *dummy,
         return ngx_snorky_service_add_dealer(cf, block->registry->all,
                                              block->registry, &value[1],
                                              cf->args->nelts - 1);
+    }
+
+    if (ngx_strcmp(value[0].data, "snorky_authorize") == 0) {
+        return ngx_snorky_directive_policy_add(cf, block->registry);
+    }
+
+    if (ngx_strcmp(value[0].data, "snorky_event") == 0) {
+
+        if (cf->args->nelts < 3) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid number of arguments in "
+                               "\"snorky_event\" directive");
+            return NGX_CONF_ERROR;
+        }
+
+        return ngx_snorky_directive_event_of(cf, block->registry);
     }
 
     if (ngx_strcmp(value[0].data, "snorky_service") != 0) {

@@ -33,6 +33,7 @@ typedef enum {
     NGX_SNORKY_INNER_CLIENT,
     NGX_SNORKY_INNER_IDENTITY,
     NGX_SNORKY_INNER_ADDRESS,
+    NGX_SNORKY_INNER_EVENT,     /* in a header only */
     NGX_SNORKY_INNER_CHANNEL,   /* in a variable only */
     NGX_SNORKY_INNER_TEXTS
 } ngx_snorky_inner_e;

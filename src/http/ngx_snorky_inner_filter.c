@@ -70,6 +70,12 @@ ngx_snorky_inner_filter_header(ngx_http_request_t *r)
         return NGX_OK;
     }
 
+    /* "return 200" sends no body at all, not even an empty one */
+
+    if (r->headers_out.content_length_n == 0) {
+        inner->whole = 1;
+    }
+
     if (r->headers_out.content_length_n > (off_t) inner->max_answer) {
         inner->too_large = 1;
         return NGX_ERROR;

@@ -46,7 +46,8 @@ static ngx_snorky_inner_header_t  ngx_snorky_inner_request_names[] = {
     { ngx_string("X-Snorky-Command"), ngx_string("x-snorky-command") },
     { ngx_string("X-Snorky-Client"), ngx_string("x-snorky-client") },
     { ngx_string("X-Snorky-Identity"), ngx_string("x-snorky-identity") },
-    { ngx_string("X-Snorky-Remote-Addr"), ngx_string("x-snorky-remote-addr") }
+    { ngx_string("X-Snorky-Remote-Addr"), ngx_string("x-snorky-remote-addr") },
+    { ngx_string("X-Snorky-Event"), ngx_string("x-snorky-event") }
 };
 
 static ngx_snorky_inner_header_t  ngx_snorky_inner_request_content_type = {
@@ -261,6 +262,9 @@ ngx_snorky_inner_request_texts(ngx_snorky_inner_t *inner, ngx_snorky_ask_t *ask)
             text[NGX_SNORKY_INNER_IDENTITY].data = identity->data + 1;
             text[NGX_SNORKY_INNER_IDENTITY].len = identity->len - 2;
         }
+
+    } else {
+        ngx_str_set(&text[NGX_SNORKY_INNER_EVENT], "batch");
     }
 
     for (i = 0; i < NGX_SNORKY_INNER_TEXTS; i++) {
@@ -452,7 +456,7 @@ ngx_snorky_inner_request_headers(ngx_snorky_inner_t *inner)
         return NGX_ERROR;
     }
 
-    for (i = 0; i <= NGX_SNORKY_INNER_ADDRESS; i++) {
+    for (i = 0; i <= NGX_SNORKY_INNER_EVENT; i++) {
 
         if (inner->texts[i].len
             && ngx_snorky_inner_request_header(r,

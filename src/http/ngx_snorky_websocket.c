@@ -232,6 +232,10 @@ ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker,
     ngx_snorky_peer_init(&ws->peer, r, worker, &ngx_snorky_websocket_ops,
                          &identity, "websocket");
 
+    /* the 101 may tell it */
+
+    ngx_snorky_session_number(&ws->peer.session);
+
     ws->worker = worker;
     ws->conf = conf;
     ws->pool = pool;

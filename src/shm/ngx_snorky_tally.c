@@ -11,7 +11,7 @@
 
 ngx_snorky_store_tally_t *
 ngx_snorky_tally_find_locked(ngx_snorky_store_t *store, uint64_t hash,
-    ngx_str_t *key, uint64_t owner, uint64_t *sum)
+    ngx_str_t *key, ngx_uint_t channel, uint64_t owner, uint64_t *sum)
 {
     ngx_snorky_store_tally_t  *tally, *own;
 
@@ -23,6 +23,7 @@ ngx_snorky_tally_find_locked(ngx_snorky_store_t *store, uint64_t hash,
          tally = tally->next)
     {
         if (tally->hash != hash
+            || tally->channel != channel
             || tally->len != key->len
             || ngx_memcmp(tally->key, key->data, key->len) != 0)
         {
@@ -42,7 +43,7 @@ ngx_snorky_tally_find_locked(ngx_snorky_store_t *store, uint64_t hash,
 
 ngx_snorky_store_tally_t *
 ngx_snorky_tally_add_locked(ngx_snorky_store_t *store, uint64_t hash,
-    ngx_str_t *key, uint64_t owner, ngx_uint_t slot)
+    ngx_str_t *key, ngx_uint_t channel, uint64_t owner, ngx_uint_t slot)
 {
     ngx_snorky_store_tally_t  *tally, **bucket;
 
@@ -55,7 +56,8 @@ ngx_snorky_tally_add_locked(ngx_snorky_store_t *store, uint64_t hash,
     tally->hash = hash;
     tally->owner = (uint32_t) owner;
     tally->count = 0;
-    tally->len = (u_char) key->len;
+    tally->len = key->len;
+    tally->channel = channel;
 
     ngx_memcpy(tally->key, key->data, key->len);
 

@@ -2,7 +2,8 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * Tallies: how many clients there are, by a key.  Each worker has a tally of
+ * Tallies: how many clients there are, by a key, or in how many workers a
+ * channel has listeners, by its topic's name.  Each worker has a tally of
  * its own for a key, so that what a dead one has counted goes with it; the sum
  * over all workers is what is asked for.  All of a key lie in one bucket.
  *
@@ -18,6 +19,7 @@
 #include "ngx_snorky_store.h"
 
 
+/* of clients; a topic's name is as long as it is */
 #define NGX_SNORKY_TALLY_MAX_KEY  255
 
 
@@ -27,7 +29,8 @@ struct ngx_snorky_store_tally_s {
     ngx_queue_t                   of_owner;
     uint32_t                      owner;        /* generation of its slot */
     uint32_t                      count;
-    u_char                        len;
+    unsigned                      len:31;
+    unsigned                      channel:1;
     u_char                        key[1];
 };
 
@@ -38,13 +41,13 @@ struct ngx_snorky_store_tally_s {
  */
 
 ngx_snorky_store_tally_t *ngx_snorky_tally_find_locked(
-    ngx_snorky_store_t *store, uint64_t hash, ngx_str_t *key, uint64_t owner,
-    uint64_t *sum);
+    ngx_snorky_store_t *store, uint64_t hash, ngx_str_t *key,
+    ngx_uint_t channel, uint64_t owner, uint64_t *sum);
 
 /* a new one, that has counted nobody; NULL: the store is full */
 ngx_snorky_store_tally_t *ngx_snorky_tally_add_locked(
-    ngx_snorky_store_t *store, uint64_t hash, ngx_str_t *key, uint64_t owner,
-    ngx_uint_t slot);
+    ngx_snorky_store_t *store, uint64_t hash, ngx_str_t *key,
+    ngx_uint_t channel, uint64_t owner, ngx_uint_t slot);
 
 void ngx_snorky_tally_remove_locked(ngx_snorky_store_t *store,
     ngx_snorky_store_tally_t *tally);

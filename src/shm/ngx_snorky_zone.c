@@ -126,6 +126,10 @@ ngx_snorky_zone_create(ngx_shm_zone_t *shm_zone, ngx_snorky_zone_t **created)
     zone->pool = pool;
     zone->nslots = ngx_snorky_zone_slots(shm_zone->shm.size);
 
+    /* greater than any of a zone before, with less than a million a second */
+
+    zone->sequence = (uint64_t) ngx_time() * 1000000;
+
     zone->slots = ngx_slab_calloc(pool,
                                   zone->nslots * sizeof(ngx_snorky_slot_t));
     ring = ngx_slab_alloc(pool, log_size);

@@ -18,7 +18,7 @@
 
 
 /* grows with every change of what lies in the zone */
-#define NGX_SNORKY_ZONE_LAYOUT    5
+#define NGX_SNORKY_ZONE_LAYOUT    6
 
 /* bytes; below, not even a small log has room */
 #define NGX_SNORKY_ZONE_MIN_SIZE  (64 * 1024)
@@ -39,6 +39,7 @@ typedef struct {
     ngx_snorky_stats_t        ended;        /* of workers that are no more */
     uint64_t                  rooms_wanted; /* some slot wants room */
 
+    uint64_t                  sequence;     /* of events, that grows */
     uint64_t                  generation;   /* the last one of any slot */
     ngx_uint_t                nslots;
     ngx_uint_t                top;          /* slots from here on never used */
