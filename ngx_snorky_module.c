@@ -62,6 +62,7 @@ static ngx_snorky_service_type_t  *ngx_snorky_service_types[] = {
     &ngx_snorky_datasync,
     &ngx_snorky_datasync_backend,
     &ngx_snorky_upstream,
+    &ngx_snorky_upstream_backend,
     &ngx_snorky_echo,
     NULL
 };

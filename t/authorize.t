@@ -19,7 +19,7 @@ use Snorky;
 use Snorky::Application;
 
 
-my $t = Test::Nginx->new()->has(qw/ http map proxy rewrite /)->plan(123);
+my $t = Test::Nginx->new()->has(qw/ http map proxy rewrite /)->plan(139);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -50,6 +50,8 @@ http {
     snorky_service cursors cursors;
     snorky_service datasync data;
     snorky_dealer data every broadcast model=m;
+    snorky_service upstream shop pass=/shop;
+    snorky_service upstream rooms pass=/shop commands=echo;
 
     snorky_authorize messaging subscribe /auth;
     snorky_authorize all * /auth;
@@ -65,6 +67,9 @@ http {
     snorky_authorize cursors * /auth;
     snorky_authorize data * /auth;
     snorky_authorize private/news publish /auth;
+    snorky_authorize shop add /auth;
+    snorky_authorize shop "a \"\n" /auth;
+    snorky_authorize rooms * $may_room;
 
     snorky_registry private {
         snorky_service pubsub_backend news frontend=messaging;
@@ -81,6 +86,14 @@ http {
         'variable publish joe [1,{"a":2}]' yes;
         'variable publish joe "zero"' 00;
         'variable publish \\\"q\\\\ "news"' 1;
+    }
+
+    map "$snorky_command $snorky_channel" $may_room {
+        default 0;
+        'echo "lobby"' 1;
+        'echo {"a":1}' 1;
+        'echo ' 1;
+        'list "lobby"' 1;
     }
 
     map "$remote_addr $http_x_token $arg_id $uri$snorky_client" $remote_may {
@@ -120,6 +133,11 @@ http {
         location = /auth {
             internal;
             proxy_pass http://127.0.0.1:8090/auth$is_args$args;
+        }
+
+        location = /shop {
+            internal;
+            proxy_pass http://127.0.0.1:8090/shop;
         }
 
         location = /own {
@@ -162,6 +180,7 @@ EOC
 my $app = Snorky::Application->start(port => port(8090), answers => {
     '/auth' => { status => 204 },
     '/own'  => { status => 204 },
+    '/shop' => { rpc => 1 },
 });
 
 $t->run();
@@ -429,6 +448,52 @@ for ([ 'chat', 'send', { channel => 'a', body => 1 } ],
 {
     is(outcome($c, @$_), 'Not authorized', "$_->[0] $_->[1]: refused");
 }
+
+
+# calls that the application answers
+
+answers('/auth', status => 204);
+is(outcome($c, 'shop', 'add', { a => 1, b => 2 }), 3,
+    'upstream: what is allowed is called');
+is($app->last('/auth')->{body}, $app->last('/shop')->{body},
+    'both are asked alike');
+answers('/auth', type => 'application/json',
+    body => '{"params":{ "a":10,"b" :5 }}');
+is(outcome($c, 'shop', 'add', { x => 1 }), 15,
+    'with any other parameters, if there are some');
+like($app->last('/shop')->{body}, qr/"params":\{ "a":10,"b" :5 \}/,
+    'byte for byte');
+answers('/auth', json => { drop => \1 });
+is(outcome($c, 'shop', 'add', { a => 1, b => 1 }), 'null', 'it may be dropped');
+answers('/auth', status => 403);
+is(outcome($c, 'shop', 'add', { a => 1, b => 1 }), 'Not authorized',
+    'or refused');
+is(outcome($c, 'shop', "a \"\n", {}), 'Not authorized',
+    'whatever its name');
+is($app->last('/auth')->{headers}{'x-snorky-command'} . ' '
+    . json($app->last('/auth')->{json}{command}), 'a \\"\\n "a \\"\\n"',
+    'which is escaped');
+is(outcome($c, 'shop', 'echo', { a => 1 }), '{"a":1}',
+    'commands without a policy are called');
+
+$app->forget();
+
+is(outcome($c, 'rooms', 'echo', $_->[0]), $_->[1], $_->[2]) for
+    [ { channel => 'lobby' }, '{"channel":"lobby"}', 'a variable allows' ],
+    [ { channel => { a => 1 }, channel2 => 1 },
+      '{"channel":{"a":1},"channel2":1}', 'any value of a channel' ],
+    [ { other => 'lobby' }, '{"other":"lobby"}', 'or a call without one' ],
+    [ { channel => 'other' }, 'Not authorized', 'but no other channel' ];
+
+my $spaces = ' ' x 5000;
+
+$c->text('{"service":"rooms","message":{"command":"echo","callId":"s","params":'
+    . "{\"channel\":{\"a\":2,$spaces\"\\u0061\":1$spaces},\"name\":1}}}");
+is(said($c->reply('s')), '{"channel":{"a":1},"name":1}',
+    'however long its text is');
+is(outcome($c, 'rooms', 'list', { channel => 'lobby' }), 'Unknown command',
+    'a command that is not listed is not called, also if it is allowed');
+is($app->count('/auth'), 0, 'the application is not asked');
 
 
 # the backend

@@ -468,6 +468,34 @@ ngx_int_t ngx_snorky_topic_publish(ngx_snorky_call_t *call,
 
 
 /*
+ * Single clients.  Those of a registry can be reached, on whatever worker they
+ * are, if a service asks for it: want() is called in init(), for any service
+ * of that registry.
+ *
+ * A letter goes to one client, named as ngx_snorky_session_client() does it,
+ * or else to all of an identity.  It is a message of "service", of whose
+ * registry they are; or, if n is 0, it closes them with this code and reason.
+ * It has its place in the order of all that is published.  send() returns as
+ * ngx_snorky_topic_publish() does, also when there is no such client.
+ */
+
+typedef struct {
+    ngx_snorky_service_t     *service;
+    ngx_str_t                *client;   /* NULL: to the identity */
+    ngx_str_t                *identity; /* the canonical key of a string */
+    ngx_str_t                *parts;    /* their concatenation is sent */
+    ngx_uint_t                n;
+    ngx_uint_t                code;     /* of WebSocket, 1000 to 4999 */
+    ngx_str_t                 reason;   /* at most 123 bytes, no zero byte */
+} ngx_snorky_letter_t;
+
+void ngx_snorky_reach_want(ngx_snorky_service_t *service);
+
+ngx_int_t ngx_snorky_reach_send(ngx_snorky_call_t *call,
+    ngx_snorky_letter_t *letter);
+
+
+/*
  * Records: facts on which all workers agree.  A record has a key that is
  * unique in its set, and a value.  It is held by clients, by one or, if it is
  * shared, by many, and vanishes with the last hold: when it is released, when

@@ -29,6 +29,7 @@ typedef struct {
     ngx_array_t                 *policies;  /* likewise, ..._policy_t * */
     ngx_uint_t                   watched;   /* services want to know who ... */
                                             /* ... comes and goes */
+    ngx_uint_t                   reached;   /* ... speak to single clients */
     ngx_uint_t                   events;    /* that are told */
     ngx_array_t                 *targets;   /* to whom, or NULL */
     void                        *server;    /* the first that has it; NULL */

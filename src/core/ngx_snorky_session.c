@@ -13,6 +13,7 @@
 #include "ngx_snorky_later.h"
 #include "ngx_snorky_news.h"
 #include "ngx_snorky_policy.h"
+#include "ngx_snorky_reach.h"
 #include "ngx_snorky_topic.h"
 
 
@@ -34,6 +35,10 @@ ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
     ngx_queue_init(&s->subscriptions);
     ngx_queue_init(&s->holds);
 
+    if (listed) {
+        ngx_snorky_reach_before(s);
+    }
+
     /* this worker may have been given up since it gave a number */
 
     if (ngx_snorky_broker_session_worker(s->id)
@@ -50,6 +55,13 @@ ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
             ngx_snorky_news_client(s, NGX_SNORKY_NEWS_CONNECTED);
         }
 
+        ngx_snorky_reach_enter(s);
+
+        if (s->left) {
+            return;
+        }
+
+        s->connected = 1;
         ngx_snorky_service_connected(s->registry, s);
     }
 }
@@ -68,7 +80,7 @@ ngx_snorky_session_leave(ngx_snorky_session_t *s)
     ngx_snorky_policy_forget(s);
     ngx_snorky_later_cancel_all(s);
 
-    if (s->listed) {
+    if (s->connected) {
         ngx_snorky_service_disconnected(s->registry, s);
     }
 

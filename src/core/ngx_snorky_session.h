@@ -84,6 +84,7 @@ struct ngx_snorky_session_s {
 
     unsigned                   left:1;
     unsigned                   listed:1;    /* in the hub's sessions */
+    unsigned                   connected:1; /* services know of it */
     unsigned                   waits:1;
     unsigned                   retries:1;   /* what has waited, once more */
     unsigned                   overdue:1;   /* ... and for the last time */
