@@ -2,8 +2,8 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * Owns the answers to requests of our own.  Called by nginx, as the last
- * filters that see them.
+ * Owns the answers to requests of our own.  Called by nginx, as the first
+ * filters that see them: others, as gunzip or sub_filter, have no part in it.
  */
 
 
