@@ -413,17 +413,22 @@ sub left {
 }
 
 
-# new workers have been started and take connections
+# a new worker has been started, and takes connections
 
 sub reload_started {
     my ($t) = @_;
 
-    my %old = map { $_ => 1 } worker_pids($t);
+    my %old = map { $_->{pid} => 1 } @{ status_json()->{workers} };
 
     $t->reload();
-    wait_until { my @new = grep { !$old{$_} } worker_pids($t); @new
-        && !grep { $old{$_} } worker_pids($t) }
-        or die "no new workers\n";
+    wait_until { grep { !$old{$_->{pid}} } @{ status_json()->{workers} } }
+        or die "no new worker\n";
+
+    # the old one takes none any more
+
+    wait_until { !grep { $old{$_->{pid}} && !$_->{quitting} }
+                 @{ status_json()->{workers} } }
+        or die "the old worker stays\n";
 
     return;
 }
