@@ -17,11 +17,14 @@
 #include "ngx_snorky_datasync.h"
 #include "ngx_snorky_directive.h"
 #include "ngx_snorky_directive_event.h"
+#include "ngx_snorky_directive_policy.h"
 #include "ngx_snorky_echo.h"
 #include "ngx_snorky_inner.h"
 #include "ngx_snorky_inner_filter.h"
+#include "ngx_snorky_location.h"
 #include "ngx_snorky_messaging.h"
 #include "ngx_snorky_peer.h"
+#include "ngx_snorky_policy_conf.h"
 #include "ngx_snorky_pubsub.h"
 #include "ngx_snorky_type.h"
 #include "ngx_snorky_upstream.h"
@@ -43,10 +46,6 @@ static char *ngx_snorky_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_snorky_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
-static void ngx_snorky_inherit_handler(ngx_conf_t *cf,
-    ngx_snorky_loc_conf_t *prev, ngx_snorky_loc_conf_t *conf);
-static char *ngx_snorky_merge_location(ngx_conf_t *cf,
-    ngx_snorky_loc_conf_t *conf);
 static ngx_int_t ngx_snorky_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_snorky_init_process(ngx_cycle_t *cycle);
 static void ngx_snorky_exit_process(ngx_cycle_t *cycle);
@@ -63,6 +62,7 @@ static ngx_snorky_service_type_t  *ngx_snorky_service_types[] = {
     &ngx_snorky_datasync,
     &ngx_snorky_datasync_backend,
     &ngx_snorky_upstream,
+    &ngx_snorky_upstream_backend,
     &ngx_snorky_echo,
     NULL
 };
@@ -119,6 +119,13 @@ static ngx_command_t  ngx_snorky_commands[] = {
     { ngx_string("snorky_dealer"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
       ngx_snorky_directive_dealer,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_authorize"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_snorky_directive_policy,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -480,7 +487,11 @@ ngx_snorky_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_size_value(smcf->hub.event_queue, 1024 * 1024);
     ngx_conf_init_msec_value(smcf->hub.event_timeout, 30000);
 
-    return ngx_snorky_service_init_all(cf, &smcf->registries);
+    if (ngx_snorky_service_init_all(cf, &smcf->registries) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_snorky_policy_conf_init_all(cf, &smcf->registries);
 }
 
 
@@ -584,107 +595,10 @@ ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->max_connections, prev->max_connections,
                              NULL);
 
-    ngx_snorky_inherit_handler(cf, prev, conf);
+    ngx_snorky_location_inherit(cf, prev, conf);
 
     if (conf->websocket || conf->backend) {
-        return ngx_snorky_merge_location(cf, conf);
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-/* "if" and "limit_except" are configurations of the same location */
-
-static void
-ngx_snorky_inherit_handler(ngx_conf_t *cf, ngx_snorky_loc_conf_t *prev,
-    ngx_snorky_loc_conf_t *conf)
-{
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    if (!clcf->noname || clcf->handler || prev->handler == NULL) {
-        return;
-    }
-
-    clcf->handler = prev->handler;
-
-    conf->handler = prev->handler;
-    conf->websocket = prev->websocket;
-    conf->echo = prev->echo;
-    conf->backend = prev->backend;
-    conf->registry_name = prev->registry_name;
-}
-
-
-/* all registries are known by now */
-
-static char *
-ngx_snorky_merge_location(ngx_conf_t *cf, ngx_snorky_loc_conf_t *conf)
-{
-    ngx_snorky_main_conf_t    *smcf;
-    ngx_http_core_loc_conf_t  *clcf;
-    ngx_http_core_srv_conf_t  *cscf;
-
-    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_snorky_module);
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
-
-
-    if (clcf->handler != conf->handler) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "location \"%V\" has both a snorky handler "
-                      "and another one", &clcf->name);
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->registry_name.len == 0) {
-        ngx_str_set(&conf->registry_name, NGX_SNORKY_DEFAULT_REGISTRY);
-    }
-
-    conf->registry = ngx_snorky_registry_find(&smcf->registries,
-                                              &conf->registry_name);
-
-    if (conf->registry == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "unknown \"snorky_registry\" \"%V\"",
-                      &conf->registry_name);
-        return NGX_CONF_ERROR;
-    }
-
-    if (!conf->echo) {
-        conf->limits.server = cscf->ctx;
-    }
-
-    if (conf->websocket && conf->registry->server == NULL) {
-        conf->registry->server = conf->limits.server;
-    }
-
-    if (conf->backend && conf->backend_keys == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"snorky_backend\" needs a \"snorky_backend_key\"");
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->backend) {
-
-        /* the whole body is needed in memory: a file would be a detour */
-
-        clcf->client_body_buffer_size = ngx_max(clcf->client_body_buffer_size,
-                                                conf->max_message_size);
-    }
-
-    if (conf->websocket
-        && ngx_snorky_websocket_init(cf, smcf, conf) != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->registry->services.nelts == 0 && !conf->echo) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "there is no \"snorky_service\" in registry \"%V\"",
-                      &conf->registry_name);
+        return ngx_snorky_location_init(cf, conf);
     }
 
     return NGX_CONF_OK;
@@ -736,7 +650,9 @@ ngx_snorky_init_process(ngx_cycle_t *cycle)
 
     if (ngx_snorky_service_open_all(&smcf->registries, worker->hub,
                                     cycle->pool)
-        != NGX_OK)
+        != NGX_OK
+        || ngx_snorky_policy_conf_open_all(&smcf->registries, cycle->log)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -768,6 +684,7 @@ ngx_snorky_exit_process(ngx_cycle_t *cycle)
     ngx_snorky_hub_exit(smcf->worker->hub);
     ngx_snorky_websocket_close_worker(smcf->worker);
     ngx_snorky_inner_close_worker(smcf->worker);
+    ngx_snorky_policy_conf_close_all(&smcf->registries);
     ngx_snorky_service_close_all(&smcf->registries);
     ngx_snorky_hub_close(smcf->worker->hub);
 

@@ -754,6 +754,11 @@ sub backend {
     is($r->{body}, '[' . join(',', map { notice($_) }
         members_text('"anna","robot"'), response(2), response(3)) . ']',
         "$where: one that has one joins as long as it asks");
+
+    # its request ends behind its answer
+
+    wait_until { status_json()->{zone}{records} == 1 };
+
     hear('which is heard', $p => join "\n", presence('robot', '"c"', 'joined'),
         message('robot', '"c"', '1.0'), presence('robot', '"c"', 'left'));
 

@@ -36,8 +36,10 @@ my @sources = map { s{^\Q$root\E/}{}r }
 my %source = map { $_ => slurp($_) } @sources;
 my $code = join "\n", map { $source{$_} } @sources;
 
+# with a module of its own: t/module.t
+
 my @blocks = map { my $p = $_; map { [ $p, $_ ] } blocks($page{$p}, 'nginx') }
-    @pages;
+    grep { $_ ne 'docs/service-types.md' } @pages;
 
 my $t = Test::Nginx->new()->has(qw/ http http_ssl proxy map /)
     ->has_daemon('curl')->plan(@blocks + 33);
@@ -138,7 +140,8 @@ is_deeply([ documented_reasons($protocol) ], [ reasons() ],
 my %message = messages();
 my $operating = $page{'docs/operating.md'};
 my %told = map { $_ => 1 } map { s/\s+/ /gr } spans($operating),
-    spans($page{'docs/directives.md'});
+    spans($page{'docs/directives.md'}),
+    spans($page{'docs/service-types.md'});
 
 is(join("\n", grep { !$told{$_} } sort keys %message), '',
     'every message in the error log is described');
@@ -462,7 +465,7 @@ sub directives {
         # known to the block's own handler
 
         push @contexts, 'snorky_registry'
-            if $name =~ /^snorky_(?:service|dealer)$/;
+            if $name =~ /^snorky_(?:authorize|dealer|service)$/;
 
         $found{$name} = {
             contexts => "@contexts",

@@ -32,7 +32,7 @@ my @talks = conversations($page);
 # services with their tables of commands and options in the code
 
 my @services = qw/ pubsub pubsub_backend messaging chat cursors datasync
-                   datasync_backend echo /;
+                   datasync_backend upstream upstream_backend echo /;
 my @layouts = ([ 'one worker', 1 ], [ 'four workers', 4 ]);
 
 # what <TIME> and the others stand for
@@ -278,7 +278,7 @@ sub coded_commands {
 
         push @order, $function unless $names{$function};
         push @{ $names{$function} },
-            "$command(" . join(',', $params =~ /"(\w+)"/g) . ')';
+            "$command(" . join(',', $params =~ /"\??(\w+)"/g) . ')';
     }
 
     return map { @{ $names{$_} } } @order;

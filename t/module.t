@@ -68,7 +68,7 @@ my @quoted = quoted($page);
 my @layouts = ([ 'one worker', 1 ], [ 'four workers', 4 ]);
 
 my $t = Test::Nginx->new()->has(qw/ http /)->plan(
-    @refusals + 5 + 2 * @options + @quoted + 1 + @layouts * 46 + 29)
+    @refusals + 5 + 2 * @options + @quoted + 2 + @layouts * 46 + 29)
     ->todo_alerts();
 
 
@@ -144,6 +144,39 @@ for my $q (@quoted) {
 
     isnt(index(slurp($file), $text), -1, "quoted as it is: \"$first\"");
 }
+
+
+my @talk = $page =~ /^```text\n(.*?)^```$/smg;
+
+start($t, 4);
+
+for my $talk (@talk) {
+    my %who;
+    my @wrong;
+
+    for my $line (split /\n/, $talk) {
+        my ($name, $way, $text) = $line =~ /^(\w+)(?:([<>])| leaves$) ?(.*)/
+            or die "what is \"$line\"?\n";
+
+        my $c = $who{$name} //= client();
+
+        if (!$way) {
+            $c->finish();
+            next;
+        }
+
+        $way eq '>' ? $c->text($text) : push @wrong,
+            grep { $_ ne $text } $c->text_in() // 'nothing';
+
+        # the next one may be on another worker: this call waits by then
+
+        wait_until { waiting_in('hands') } if $text =~ /"wait"/;
+    }
+
+    is(join("\n", @wrong), '', 'the conversation happens word by word');
+}
+
+$t->stop();
 
 
 # --- the counter ------------------------------------------------------------
@@ -454,7 +487,8 @@ sub configuration {
 
     my $load = $what eq 'gone' ? '' : $counter;
     my $services = $what eq 'gone' ? '' : 'snorky_service counter counter '
-        . 'most=4; snorky_service counter second most=1000;';
+        . 'most=4; snorky_service counter second most=1000; '
+        . 'snorky_service counter hands;';
 
     my $conf = <<"EOC";
 
@@ -595,6 +629,28 @@ sub waiting {
 }
 
 
+# whether a call of the service waits in any worker
+
+sub waiting_in {
+    my ($service) = @_;
+
+    my (%seen, $found);
+    my $workers = @{ status_json()->{workers} };
+
+    for my $try (1 .. 100) {
+        my $c = client();
+
+        $found ||= data($c, 'info', {}, $service)->{waiting};
+        $seen{ $c->header('X-Worker') } = 1;
+        $c->finish();
+
+        last if $found || keys %seen == $workers;
+    }
+
+    return $found;
+}
+
+
 # those that all workers count
 
 sub clients {
@@ -647,7 +703,10 @@ sub quoted {
     my @found;
 
     while ($text =~ /^```(\w+)\n(.*?)^```$/smg) {
-        push @found, [ $1, $2 ] if $1 =~ /^(?:c|nginx|config)$/;
+        my ($language, $block) = ($1, $2);
+
+        push @found, [ $language, $block ]
+            if $language =~ /^(?:c|nginx|config)$/;
     }
 
     return @found;

@@ -21,8 +21,9 @@ use Snorky::Application;
 
 
 my $t = Test::Nginx->new()
-    ->has(qw/ http http_ssl proxy rewrite upstream_keepalive socket_ssl /)
-    ->has_daemon('openssl')->plan(238)->todo_alerts();
+    ->has(qw/ http http_ssl proxy cache rewrite upstream_keepalive limit_req
+              limit_conn gunzip sub socket_ssl /)
+    ->has_daemon('openssl')->plan(255)->todo_alerts();
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -57,7 +58,7 @@ http {
     snorky_service upstream fallback pass=/fallback/;
     snorky_service upstream unbuffered pass=/unbuffered/ response=1k;
     snorky_service upstream slow_read pass=/slow_read/;
-    snorky_service upstream gunzip pass=/gunzip/;
+    snorky_service upstream filtered pass=/filtered/;
     snorky_service upstream nowhere pass=/nowhere;
     snorky_service upstream loop pass=/loop;
     snorky_service upstream text pass=/text;
@@ -66,9 +67,20 @@ http {
     snorky_service upstream file pass=/file.json;
     snorky_service upstream get_file pass=/get/file.json;
     snorky_service upstream limited pass=/limited;
+    snorky_service upstream paced pass=/paced/;
+    snorky_service upstream few pass=/few/;
+    snorky_service upstream cached pass=/cached/;
+    snorky_service upstream named pass=/named/;
+    snorky_service upstream large pass=/large response=200k;
+    snorky_service upstream direct pass=/direct response=200k;
+    snorky_service upstream socket pass=/ws;
     snorky_service upstream unresolved pass=/unresolved;
 
     snorky_service echo echo;
+
+    limit_req_zone $snorky_service zone=paced:1m rate=120r/m;
+    limit_conn_zone $snorky_service zone=few:1m;
+    proxy_cache_path %%TESTDIR%%/cache keys_zone=cache:1m;
 
     upstream app {
         server 127.0.0.1:%%PORT_8090%% max_fails=0;
@@ -216,6 +228,71 @@ http {
             proxy_pass http://$snorky_command.invalid/;
         }
 
+        location /filtered/ {
+            internal;
+            deny all;
+            gunzip on;
+            sub_filter_types application/json;
+            sub_filter a b;
+            proxy_pass http://app/$snorky_command;
+        }
+
+        location /paced/ {
+            internal;
+            limit_req zone=paced burst=1;
+            proxy_pass http://app/$snorky_command;
+        }
+
+        location /few/ {
+            internal;
+            limit_conn few 2;
+            proxy_pass http://app/$snorky_command;
+        }
+
+        location /cached/ {
+            internal;
+            proxy_cache cache;
+            proxy_cache_methods POST;
+            proxy_cache_key $snorky_command;
+            proxy_cache_valid 1s;
+            proxy_cache_use_stale updating;
+            proxy_cache_background_update on;
+            proxy_pass http://app/$snorky_command;
+        }
+
+        location /named/ {
+            internal;
+            error_page 502 = @named;
+            proxy_pass http://127.0.0.1:%%PORT_8092%%;
+        }
+
+        location @named {
+            proxy_pass http://app/$snorky_command;
+        }
+
+        location /large {
+            internal;
+            error_page 405 =200 /file/large.json;
+            return 405;
+        }
+
+        location /direct {
+            internal;
+            error_page 405 =200 /directio/large.json;
+            return 405;
+        }
+
+        location /file/ {
+            output_buffers 1 4k;
+            alias %%TESTDIR%%/;
+        }
+
+        location /directio/ {
+            directio 1;
+            output_buffers 1 4k;
+            alias %%TESTDIR%%/;
+        }
+
         location /limited {
             internal;
             client_max_body_size 10;
@@ -227,6 +304,9 @@ http {
 EOC
 
 $t->write_file('file.json', '[1,2]');
+$t->write_file('large.json', '"' . 'x' x 100_000 . '"');
+mkdir $t->testdir() . '/cache';
+chmod 0777, $t->testdir() . '/cache';
 make_certificate($t, 'localhost');
 
 my $app = Snorky::Application->start(port => port(8090), answers => {
@@ -441,6 +521,11 @@ $app->answer('/endless', { type => 'application/json', length => 1_000_000,
 is(said('unbuffered', 'endless'), 'error Response too large',
     'nobody waits for the rest of what is too large');
 
+$app->answer('/endless', { type => 'application/json', length => 1_000_000,
+    json => 1, end => 'stay' });
+is(said('small', 'endless'), 'error Response too large',
+    'nor for what is said to be too large');
+
 
 # --- too late ---------------------------------------------------------------
 
@@ -560,14 +645,42 @@ is(said('file', 'x'), 'error 405 Method Not Allowed',
 is(said('get_file', 'x'), 'data [1,2]', 'a file can be the answer');
 is(said('limited', 'json'), 'error 413 Content Too Large',
     'client_max_body_size limits calls, too');
+is(said('large', 'x'), 'data "(100000 x)"', 'a file that is read in parts');
+is(said('direct', 'x'), 'data "(100000 x)"', 'or past the cache');
+is(said('named', 'json'), 'data {"a":1}', 'a named location can stand in');
+is(said('socket', 'x'), 'error 500 Internal Server Error',
+    'a WebSocket is nothing to be asked');
+
+my @some = map { $c->call('paced', 'json', {}) } 1 .. 6;
+
+is(told(scalar @some), 'data {"a":1} 2, error 503 Service Unavailable 4',
+    'limit_req lets one wait and refuses others');
+
+$c->call('few', 'held', {}) for 1 .. 4;
+is(told(2), 'error 503 Service Unavailable 2', 'limit_conn refuses some');
+$app->wait_for(2, '/held', 'held');
+$app->release('/held');
+is(told(2), 'data "late" 2', 'and lets others be asked');
+is(said('few', 'json'), 'data {"a":1}', 'whose places are free again');
+
+$app->answer('/number', { turns => [ { json => 'one' }, { json => 'two' } ] });
+is(said('cached', 'number'), 'data "one"', 'an answer is put into a cache');
+is(said('cached', 'number'), 'data "one"', 'and got from there');
+is(wait_until(sub { said('cached', 'number') eq 'data "two"' }), 1,
+    'until it is renewed in the background');
+is($app->count('/number'), 2, 'once');
+
 is(said('unresolved', 'x'), 'error 502 Bad Gateway',
     'an upstream that has no name is an error');
 
 my $gzip = pack 'H*', '1f8b08000000000000038b36d4310200b0bd2f4a05000000';
+is(said('filtered', 'json'), 'data {"a":1}',
+    'filters and access rules have no part in it');
 $app->answer('/gzip', { type => 'application/json', body => $gzip,
     headers => [ 'Content-Encoding: gzip' ] });
-is(said('app', 'gzip'), 'error Bad response',
-    'a compressed answer, for which nobody asked, is none');
+is(said($_, 'gzip'), 'error Bad response',
+    "a compressed answer, for which nobody asked, is none ($_)")
+    for qw/ app filtered /;
 is($app->last('/gzip')->{headers}{'accept-encoding'}, undef,
     'nobody asked for it');
 
@@ -743,4 +856,22 @@ sub said {
                                      : 'data ' . json($m->{data});
 
     return $told =~ s/(x{256,})/'(' . length($1) . ' x)'/er;
+}
+
+
+# so many replies, each with how often it came
+
+sub told {
+    my ($n) = @_;
+
+    my %times;
+
+    for (1 .. $n) {
+        my $m = $c->reply() || { type => 'error', message => 'nothing' };
+
+        $times{ $m->{type} eq 'error' ? "error $m->{message}"
+                                      : 'data ' . json($m->{data}) }++;
+    }
+
+    return join ', ', map { "$_ $times{$_}" } sort keys %times;
 }

@@ -310,6 +310,13 @@ void ngx_snorky_broker_uncount(ngx_snorky_broker_t *broker,
 
 uint64_t ngx_snorky_broker_hash(ngx_snorky_broker_t *broker, ngx_str_t *name);
 
+/*
+ * ... of a name of very many, each for few sessions: a worker that listens to
+ * one of its group is woken for all of them, and for no others.
+ */
+uint64_t ngx_snorky_broker_group_hash(ngx_snorky_broker_t *broker,
+    ngx_str_t *name, uint64_t group);
+
 /* the counters of this worker; valid as long as the broker */
 ngx_snorky_stats_t *ngx_snorky_broker_stats(ngx_snorky_broker_t *broker);
 

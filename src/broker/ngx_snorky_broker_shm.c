@@ -317,6 +317,21 @@ ngx_snorky_broker_hash(ngx_snorky_broker_t *broker, ngx_str_t *name)
 }
 
 
+/* the filter of interest knows no more of a hash than these bits */
+
+uint64_t
+ngx_snorky_broker_group_hash(ngx_snorky_broker_t *broker, ngx_str_t *name,
+    uint64_t group)
+{
+    uint64_t  hash, mask;
+
+    hash = ngx_snorky_broker_hash(broker, name);
+    mask = NGX_SNORKY_INTEREST_BITS - 1;
+
+    return (hash & ~mask) | (group & mask);
+}
+
+
 ngx_snorky_stats_t *
 ngx_snorky_broker_stats(ngx_snorky_broker_t *broker)
 {

@@ -9,6 +9,7 @@
 
 #include "ngx_snorky_call.h"
 #include "ngx_snorky_later.h"
+#include "ngx_snorky_policy.h"
 #include "ngx_snorky_session.h"
 
 
@@ -18,8 +19,6 @@ static ngx_int_t ngx_snorky_call_decode(ngx_snorky_call_t *call,
     ngx_snorky_value_t *name);
 static ngx_int_t ngx_snorky_call_take(ngx_snorky_call_t *call,
     ngx_snorky_json_node_t *params);
-static ngx_int_t ngx_snorky_call_place(ngx_snorky_command_t *command,
-    ngx_snorky_value_t *name);
 static ngx_int_t ngx_snorky_call_handle(ngx_snorky_call_t *call);
 static void ngx_snorky_call_answer(ngx_snorky_call_t *call, ngx_str_t *parts,
     ngx_uint_t n);
@@ -48,6 +47,10 @@ ngx_snorky_call_run(ngx_snorky_session_t *s, ngx_snorky_service_t *service,
 
     if (rc == NGX_OK) {
         rc = ngx_snorky_call_take(&call, rpc.params);
+    }
+
+    if (rc == NGX_OK && service->policies) {
+        rc = ngx_snorky_policy_check(&call, rpc.params);
     }
 
     if (rc == NGX_OK) {
@@ -166,21 +169,14 @@ ngx_snorky_call_take(ngx_snorky_call_t *call, ngx_snorky_json_node_t *params)
 }
 
 
-/* the parameter of this name, NGX_DECLINED: there is none */
-
-static ngx_int_t
+ngx_int_t
 ngx_snorky_call_place(ngx_snorky_command_t *command, ngx_snorky_value_t *name)
 {
     ngx_int_t  i;
     ngx_str_t  param;
 
     for (i = 0; command->params[i].len; i++) {
-        param = command->params[i];
-
-        if (param.data[0] == '?') {
-            param.data++;
-            param.len--;
-        }
+        param = ngx_snorky_call_param_name(command, i);
 
         if (ngx_snorky_json_string_is(name, &param)) {
             return i;
@@ -188,6 +184,22 @@ ngx_snorky_call_place(ngx_snorky_command_t *command, ngx_snorky_value_t *name)
     }
 
     return NGX_DECLINED;
+}
+
+
+ngx_str_t
+ngx_snorky_call_param_name(ngx_snorky_command_t *command, ngx_uint_t n)
+{
+    ngx_str_t  name;
+
+    name = command->params[n];
+
+    if (name.data[0] == '?') {
+        name.data++;
+        name.len--;
+    }
+
+    return name;
 }
 
 

@@ -21,7 +21,8 @@
 #define NGX_SNORKY_CALL_MAX_NAME  256
 
 
-typedef struct ngx_snorky_later_s  ngx_snorky_later_t;
+typedef struct ngx_snorky_later_s    ngx_snorky_later_t;
+typedef struct ngx_snorky_verdict_s  ngx_snorky_verdict_t;
 
 
 struct ngx_snorky_call_s {
@@ -44,6 +45,14 @@ struct ngx_snorky_call_s {
 ngx_int_t ngx_snorky_call_run(ngx_snorky_session_t *s,
     ngx_snorky_service_t *service, ngx_snorky_json_node_t *message);
 
+
+/* the parameter of this name, a JSON string; NGX_DECLINED: there is none */
+ngx_int_t ngx_snorky_call_place(ngx_snorky_command_t *command,
+    ngx_snorky_value_t *name);
+
+/* the n-th parameter's name, without the sign that it is optional */
+ngx_str_t ngx_snorky_call_param_name(ngx_snorky_command_t *command,
+    ngx_uint_t n);
 
 /* the command's name, escaped as in JSON, in the hub's pool */
 ngx_int_t ngx_snorky_call_escaped_name(ngx_snorky_call_t *call,

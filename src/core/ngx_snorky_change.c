@@ -10,6 +10,7 @@
 
 #include "ngx_snorky_change.h"
 #include "ngx_snorky_call.h"
+#include "ngx_snorky_feed.h"
 #include "ngx_snorky_hold.h"
 
 

@@ -9,6 +9,7 @@
 #include "ngx_snorky_dispatch.h"
 #include "ngx_snorky_call.h"
 #include "ngx_snorky_envelope.h"
+#include "ngx_snorky_policy.h"
 
 
 static ngx_int_t ngx_snorky_dispatch_find(ngx_snorky_session_t *s,
@@ -140,7 +141,11 @@ ngx_snorky_dispatch_done(ngx_snorky_session_t *s, ngx_str_t *text,
     ngx_int_t rc)
 {
     if (rc == NGX_AGAIN && !s->left) {
-        ngx_snorky_hub_wait(s->hub, s);
+
+        if (!ngx_snorky_policy_asks(s)) {
+            ngx_snorky_hub_wait(s->hub, s);
+        }
+
         s->retries = 0;
         return NGX_AGAIN;
     }
@@ -154,6 +159,11 @@ ngx_snorky_dispatch_done(ngx_snorky_session_t *s, ngx_str_t *text,
 
     if (rc == NGX_DECLINED || rc == NGX_ABORT) {
         ngx_snorky_dispatch_malformed(s, rc);
+    }
+
+    if (s->verdict || s->allowed) {
+        ngx_snorky_policy_forget(s);
+        ngx_snorky_session_answered(s);
     }
 
     return rc;

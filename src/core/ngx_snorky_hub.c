@@ -100,8 +100,15 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
         return NULL;
     }
 
+    if (ngx_snorky_map_init(&hub->reached) != NGX_OK) {
+        ngx_snorky_map_finish(&hub->topics);
+        ngx_destroy_pool(hub->pool);
+        return NULL;
+    }
+
     hub->json = ngx_snorky_json_create();
     if (hub->json == NULL) {
+        ngx_snorky_map_finish(&hub->reached);
         ngx_snorky_map_finish(&hub->topics);
         ngx_destroy_pool(hub->pool);
         return NULL;
@@ -111,6 +118,7 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
                                          &ngx_snorky_hub_broker_handlers, hub);
     if (hub->broker == NULL) {
         ngx_snorky_json_destroy(hub->json);
+        ngx_snorky_map_finish(&hub->reached);
         ngx_snorky_map_finish(&hub->topics);
         ngx_destroy_pool(hub->pool);
         return NULL;
@@ -150,6 +158,7 @@ ngx_snorky_hub_close(ngx_snorky_hub_t *hub)
 
     ngx_snorky_broker_close(hub->broker);
     ngx_snorky_json_destroy(hub->json);
+    ngx_snorky_map_finish(&hub->reached);
     ngx_snorky_map_finish(&hub->topics);
     ngx_destroy_pool(hub->pool);
 

@@ -45,6 +45,7 @@ typedef struct {
     ngx_log_t                 *log;
 
     ngx_snorky_map_t           topics;
+    ngx_snorky_map_t           reached;     /* those of single clients */
     ngx_queue_t                sessions;
     ngx_queue_t                ending;      /* sessions, as soon as they can */
     ngx_queue_t                waiting;     /* in the order of their coming */

@@ -234,7 +234,7 @@ ngx_snorky_call_ask(ngx_snorky_call_t *call, ngx_snorky_question_t *question)
     ask->uri = question->uri;
     ask->parts = question->parts;
     ask->n = question->n;
-    ask->service = call->service->name;
+    ask->service = call->service->escaped;
     ask->command = escaped;
     ask->max_answer = question->max_answer;
     ask->done = ngx_snorky_later_done;

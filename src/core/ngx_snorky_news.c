@@ -333,7 +333,10 @@ ngx_snorky_news_channel(ngx_snorky_news_text_t *text,
 {
     ngx_str_t  quoted;
 
-    ngx_snorky_envelope_quoted(&service->head, &quoted);
+    /* in the head of its messages, which it is a part of, it has quotes */
+
+    quoted.data = service->escaped.data - 1;
+    quoted.len = service->escaped.len + 2;
 
     ngx_snorky_news_literal(text, ",\"service\":");
     ngx_snorky_news_part(text, quoted.data, quoted.len);

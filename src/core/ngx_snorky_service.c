@@ -215,6 +215,8 @@ ngx_snorky_service_create(ngx_conf_t *cf, ngx_snorky_registry_t *registry,
         return NULL;
     }
 
+    ngx_snorky_envelope_escaped(&service->head, &service->escaped);
+
     /* neither name has a zero byte: nginx reads them as strings */
 
     service->prefix.data = ngx_pnalloc(cf->pool,
@@ -296,6 +298,10 @@ ngx_snorky_service_init_all(ngx_conf_t *cf, ngx_array_t *registries)
         for (n = 0; n < registry[i]->services.nelts; n++) {
 
             rv = ngx_snorky_service_init(cf, registries, service[n]);
+
+            if (rv == NGX_CONF_ERROR) {
+                return NGX_CONF_ERROR;
+            }
 
             if (rv != NGX_CONF_OK) {
                 ngx_log_error(NGX_LOG_EMERG, cf->log, 0,

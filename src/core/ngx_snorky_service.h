@@ -18,13 +18,18 @@
 #define NGX_SNORKY_DEFAULT_REGISTRY  "public"
 
 
+typedef struct ngx_snorky_policy_s  ngx_snorky_policy_t;
+
+
 typedef struct {
     ngx_str_t                    name;
     ngx_array_t                  services;  /* of ngx_snorky_service_t * */
     ngx_array_t                 *all;       /* of ngx_snorky_registry_t * */
     ngx_array_t                 *dealers;   /* that stand in it, or NULL */
+    ngx_array_t                 *policies;  /* likewise, ..._policy_t * */
     ngx_uint_t                   watched;   /* services want to know who ... */
                                             /* ... comes and goes */
+    ngx_uint_t                   reached;   /* ... speak to single clients */
     ngx_uint_t                   events;    /* that are told */
     ngx_array_t                 *targets;   /* to whom, or NULL */
     void                        *server;    /* the first that has it; NULL */
@@ -41,8 +46,10 @@ struct ngx_snorky_service_s {
     void                        *state;
 
     ngx_str_t                    head;      /* of its messages, on the wire */
+    ngx_str_t                    escaped;   /* its name there, in quotes */
     ngx_str_t                    prefix;    /* of its topics' names */
     ngx_array_t                 *wanted;    /* services named in options */
+    ngx_array_t                 *policies;  /* for its calls, or NULL */
     ngx_uint_t                   events;    /* of its channels, to be told */
 };
 

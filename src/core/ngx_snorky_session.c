@@ -12,6 +12,8 @@
 #include "ngx_snorky_hold.h"
 #include "ngx_snorky_later.h"
 #include "ngx_snorky_news.h"
+#include "ngx_snorky_policy.h"
+#include "ngx_snorky_reach.h"
 #include "ngx_snorky_topic.h"
 
 
@@ -33,6 +35,10 @@ ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
     ngx_queue_init(&s->subscriptions);
     ngx_queue_init(&s->holds);
 
+    if (listed) {
+        ngx_snorky_reach_before(s);
+    }
+
     /* this worker may have been given up since it gave a number */
 
     if (ngx_snorky_broker_session_worker(s->id)
@@ -49,6 +55,13 @@ ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
             ngx_snorky_news_client(s, NGX_SNORKY_NEWS_CONNECTED);
         }
 
+        ngx_snorky_reach_enter(s);
+
+        if (s->left) {
+            return;
+        }
+
+        s->connected = 1;
         ngx_snorky_service_connected(s->registry, s);
     }
 }
@@ -64,9 +77,10 @@ ngx_snorky_session_leave(ngx_snorky_session_t *s)
     s->left = 1;
     s->ending = 0;
 
+    ngx_snorky_policy_forget(s);
     ngx_snorky_later_cancel_all(s);
 
-    if (s->listed) {
+    if (s->connected) {
         ngx_snorky_service_disconnected(s->registry, s);
     }
 
@@ -105,7 +119,7 @@ ngx_snorky_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
 void
 ngx_snorky_session_end(ngx_snorky_session_t *s)
 {
-    if (s->ncalls) {
+    if (ngx_snorky_session_busy(s)) {
         s->ending = 1;
         ngx_snorky_hub_postpone(s->hub, s);
         return;

@@ -68,6 +68,7 @@ struct ngx_snorky_session_s {
     uint64_t                   id;          /* in the zone; never 0 */
     ngx_snorky_later_t        *calls;       /* that wait for their answer */
     ngx_uint_t                 ncalls;
+    ngx_snorky_verdict_t      *verdict;     /* on its message, or NULL */
 
     ngx_snorky_hub_t          *hub;
     ngx_snorky_registry_t     *registry;
@@ -83,11 +84,13 @@ struct ngx_snorky_session_s {
 
     unsigned                   left:1;
     unsigned                   listed:1;    /* in the hub's sessions */
+    unsigned                   connected:1; /* services know of it */
     unsigned                   waits:1;
     unsigned                   retries:1;   /* what has waited, once more */
     unsigned                   overdue:1;   /* ... and for the last time */
     unsigned                   overloaded:1;    /* was told so */
     unsigned                   ending:1;    /* when its calls are answered */
+    unsigned                   allowed:1;   /* its message, by a policy */
 };
 
 
@@ -115,8 +118,12 @@ void ngx_snorky_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
  */
 void ngx_snorky_session_end(ngx_snorky_session_t *s);
 
-/* a deferred call of it has been answered */
+/* a deferred call of it, or one that a policy looked at, has been answered */
 void ngx_snorky_session_answered(ngx_snorky_session_t *s);
+
+/* whether there is such a call */
+#define ngx_snorky_session_busy(s)                                            \
+    ((s)->ncalls || (s)->verdict || (s)->allowed)
 
 /* whether it may not subscribe to more */
 #define ngx_snorky_session_full(s)                                            \

@@ -23,13 +23,14 @@ struct ngx_snorky_subscription_s {
 };
 
 
-static u_char *ngx_snorky_topic_scratch(ngx_snorky_hub_t *hub, size_t len);
+#define ngx_snorky_topic_turn(hash)       ((hash) >> 16 | (hash) << 48)
+#define ngx_snorky_topic_turn_back(hash)  ((hash) << 16 | (hash) >> 48)
+
+
 static ngx_int_t ngx_snorky_topic_locate(ngx_snorky_call_t *call,
     ngx_snorky_value_t *key, uint64_t *hash, ngx_snorky_topic_t **topic);
-static ngx_snorky_topic_t *ngx_snorky_topic_create(
-    ngx_snorky_service_t *service, ngx_snorky_hub_t *hub, uint64_t hash);
-static void ngx_snorky_topic_unpin(ngx_snorky_hub_t *hub,
-    ngx_snorky_topic_t *topic);
+static void ngx_snorky_topic_close(ngx_snorky_hub_t *hub,
+    ngx_snorky_topic_t *topic, ngx_snorky_msg_t *msg);
 static void ngx_snorky_topic_free(ngx_snorky_hub_t *hub,
     ngx_snorky_topic_t *topic);
 static ngx_snorky_subscription_t *ngx_snorky_topic_subscription(
@@ -79,9 +80,7 @@ ngx_snorky_topic_name(ngx_snorky_call_t *call, ngx_snorky_service_t *service,
 }
 
 
-/* room for a name of so many bytes; NULL: no memory */
-
-static u_char *
+u_char *
 ngx_snorky_topic_scratch(ngx_snorky_hub_t *hub, size_t len)
 {
     u_char  *p;
@@ -211,7 +210,7 @@ ngx_snorky_topic_prepare(ngx_snorky_call_t *call, ngx_snorky_value_t *key,
     }
 
     if (topic == NULL) {
-        topic = ngx_snorky_topic_create(call->service, s->hub, hash);
+        topic = ngx_snorky_topic_create(call->service, s->hub, hash, 0);
 
         if (topic == NULL) {
             ngx_free(subscription);
@@ -249,6 +248,11 @@ ngx_snorky_topic_link(ngx_snorky_subscription_t *subscription)
 
     topic->pins--;
     topic->count++;
+
+    if (topic->reached) {
+        return;
+    }
+
     s->nsubscriptions++;
     s->hub->stats->subscriptions++;
 
@@ -306,8 +310,6 @@ ngx_snorky_topic_text(ngx_snorky_call_t *call,
     ngx_snorky_publication_t *publication, ngx_snorky_broker_text_t *text)
 {
     ngx_int_t              rc;
-    ngx_str_t             *part;
-    ngx_uint_t             i;
     ngx_snorky_hub_t      *hub;
     ngx_snorky_service_t  *service;
 
@@ -324,26 +326,11 @@ ngx_snorky_topic_text(ngx_snorky_call_t *call,
         return rc;
     }
 
-    ngx_memzero(text, sizeof(ngx_snorky_broker_text_t));
-
-    part = ngx_palloc(hub->pool, (publication->n + 2) * sizeof(ngx_str_t));
-    if (part == NULL) {
+    if (ngx_snorky_topic_content(hub, service, publication->parts,
+                                 publication->n, text)
+        != NGX_OK)
+    {
         return NGX_ERROR;
-    }
-
-    text->parts = part;
-    text->n = publication->n + 2;
-
-    *part++ = service->head;
-
-    for (i = 0; i < publication->n; i++) {
-        *part++ = publication->parts[i];
-    }
-
-    ngx_str_set(part, NGX_SNORKY_ENVELOPE_TAIL);
-
-    for (i = 0; i < text->n; i++) {
-        text->len += text->parts[i].len;
     }
 
     text->name = hub->name;
@@ -362,6 +349,39 @@ ngx_snorky_topic_text(ngx_snorky_call_t *call,
 
 
 ngx_int_t
+ngx_snorky_topic_content(ngx_snorky_hub_t *hub, ngx_snorky_service_t *service,
+    ngx_str_t *parts, ngx_uint_t n, ngx_snorky_broker_text_t *text)
+{
+    ngx_str_t   *part;
+    ngx_uint_t   i;
+
+    ngx_memzero(text, sizeof(ngx_snorky_broker_text_t));
+
+    part = ngx_palloc(hub->pool, (n + 2) * sizeof(ngx_str_t));
+    if (part == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->parts = part;
+    text->n = n + 2;
+
+    *part++ = service->head;
+
+    for (i = 0; i < n; i++) {
+        *part++ = parts[i];
+    }
+
+    ngx_str_set(part, NGX_SNORKY_ENVELOPE_TAIL);
+
+    for (i = 0; i < text->n; i++) {
+        text->len += text->parts[i].len;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_snorky_topic_publish(ngx_snorky_call_t *call,
     ngx_snorky_publication_t *publication)
 {
@@ -369,11 +389,18 @@ ngx_snorky_topic_publish(ngx_snorky_call_t *call,
     ngx_snorky_broker_text_t  text;
 
     rc = ngx_snorky_topic_text(call, publication, &text);
-    if (rc != NGX_OK) {
-        return rc;
-    }
 
-    rc = ngx_snorky_broker_publish(call->session->hub->broker, &text);
+    return (rc == NGX_OK) ? ngx_snorky_topic_append(call, &text) : rc;
+}
+
+
+ngx_int_t
+ngx_snorky_topic_append(ngx_snorky_call_t *call,
+    ngx_snorky_broker_text_t *text)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_snorky_broker_publish(call->session->hub->broker, text);
 
     if (rc == NGX_DECLINED) {
         return ngx_snorky_call_error(call, "Message too large");
@@ -392,7 +419,60 @@ ngx_snorky_topic_find(void *data, uint64_t hash, ngx_str_t *name)
 {
     ngx_snorky_hub_t *hub = data;
 
-    return ngx_snorky_map_find(&hub->topics, hash, name);
+    void  *topic;
+
+    topic = ngx_snorky_map_find(&hub->topics, hash, name);
+
+    if (topic == NULL && hub->reached.count) {
+        topic = ngx_snorky_map_find(&hub->reached,
+                                    ngx_snorky_topic_turn(hash), name);
+    }
+
+    return topic;
+}
+
+
+/*
+ * A single client's: the bits by which the map finds its bucket must not be
+ * those that a whole group has in common.
+ */
+
+ngx_int_t
+ngx_snorky_topic_enter(ngx_snorky_session_t *s, uint64_t hash)
+{
+    ngx_snorky_topic_t         *topic;
+    ngx_snorky_subscription_t  *subscription;
+
+    subscription = ngx_alloc(sizeof(ngx_snorky_subscription_t), s->log);
+    if (subscription == NULL) {
+        return NGX_ERROR;
+    }
+
+    topic = (ngx_snorky_topic_t *) ngx_snorky_map_find(&s->hub->reached,
+                                                  ngx_snorky_topic_turn(hash),
+                                                  &s->hub->name);
+    if (topic == NULL) {
+        topic = ngx_snorky_topic_create(NULL, s->hub, hash, 1);
+
+        if (topic == NULL) {
+            ngx_free(subscription);
+            return NGX_ERROR;
+        }
+    }
+
+    topic->pins++;
+
+    subscription->topic = topic;
+    subscription->session = s;
+
+    if (s->left) {
+        ngx_snorky_topic_cancel(subscription);
+        return NGX_DONE;
+    }
+
+    ngx_snorky_topic_link(subscription);
+
+    return NGX_OK;
 }
 
 
@@ -422,6 +502,13 @@ ngx_snorky_topic_deliver(void *data, void *found, ngx_snorky_msg_t *msg,
     }
 
     topic->pins++;
+
+    if (topic->reached && msg->text[0] == NGX_SNORKY_TOPIC_CLOSE) {
+        ngx_snorky_topic_close(hub, topic, msg);
+        ngx_snorky_topic_unpin(hub, topic);
+
+        return NGX_OK;
+    }
 
     for (q = ngx_queue_head(&topic->subscriptions);
          q != ngx_queue_sentinel(&topic->subscriptions);
@@ -453,72 +540,44 @@ ngx_snorky_topic_deliver(void *data, void *found, ngx_snorky_msg_t *msg,
 }
 
 
-/* a feed's name can't be a topic's: no JSON begins with this byte */
+/* who is closed leaves the topic */
 
-ngx_snorky_feed_t *
-ngx_snorky_feed_open(ngx_snorky_service_t *service, ngx_str_t *name,
-    void *data)
+static void
+ngx_snorky_topic_close(ngx_snorky_hub_t *hub, ngx_snorky_topic_t *topic,
+    ngx_snorky_msg_t *msg)
 {
-    uint64_t             hash;
-    ngx_snorky_hub_t    *hub;
-    ngx_snorky_topic_t  *topic;
+    u_char                     *p, *last;
+    char                        reason[NGX_SNORKY_TOPIC_REASON + 1];
+    size_t                      len;
+    ngx_int_t                   code;
+    ngx_queue_t                *q;
+    ngx_snorky_subscription_t  *subscription;
 
-    hub = service->hub;
+    p = msg->text + 1;
+    last = msg->text + msg->len;
 
-    if (ngx_snorky_feed_name(service, name) != NGX_OK) {
-        return NULL;
+    code = ngx_atoi(p, NGX_SNORKY_TOPIC_CODE);
+    p += NGX_SNORKY_TOPIC_CODE;
+
+    len = ngx_min(last - p, NGX_SNORKY_TOPIC_REASON);
+
+    ngx_memcpy(reason, p, len);
+    reason[len] = '\0';
+
+    while (!ngx_queue_empty(&topic->subscriptions)) {
+        q = ngx_queue_head(&topic->subscriptions);
+        subscription = ngx_queue_data(q, ngx_snorky_subscription_t, of_topic);
+
+        hub->stats->deliveries++;
+
+        ngx_snorky_session_close(subscription->session, code, reason);
     }
-
-    hash = ngx_snorky_broker_hash(hub->broker, &hub->name);
-
-    topic = ngx_snorky_topic_create(service, hub, hash);
-    if (topic == NULL) {
-        return NULL;
-    }
-
-    topic->pins = 1;
-    topic->feed = 1;
-    topic->data = data;
-
-    return (ngx_snorky_feed_t *) topic;
 }
 
 
-void
-ngx_snorky_feed_close(ngx_snorky_feed_t *feed)
-{
-    ngx_snorky_topic_t  *topic;
-
-    topic = (ngx_snorky_topic_t *) feed;
-
-    ngx_snorky_topic_unpin(topic->service->hub, topic);
-}
-
-
-ngx_int_t
-ngx_snorky_feed_name(ngx_snorky_service_t *service, ngx_str_t *name)
-{
-    u_char  *p;
-
-    p = ngx_snorky_topic_scratch(service->hub,
-                                 service->prefix.len + 1 + name->len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_cpymem(p, service->prefix.data, service->prefix.len);
-    *p++ = '\1';
-    ngx_memcpy(p, name->data, name->len);
-
-    return NGX_OK;
-}
-
-
-/* the name is in the hub's scratch */
-
-static ngx_snorky_topic_t *
+ngx_snorky_topic_t *
 ngx_snorky_topic_create(ngx_snorky_service_t *service, ngx_snorky_hub_t *hub,
-    uint64_t hash)
+    uint64_t hash, ngx_uint_t reached)
 {
     ngx_snorky_topic_t  *topic;
 
@@ -527,7 +586,7 @@ ngx_snorky_topic_create(ngx_snorky_service_t *service, ngx_snorky_hub_t *hub,
         return NULL;
     }
 
-    topic->node.hash = hash;
+    topic->node.hash = reached ? ngx_snorky_topic_turn(hash) : hash;
     topic->node.key.data = (u_char *) (topic + 1);
     topic->node.key.len = hub->name.len;
 
@@ -538,6 +597,7 @@ ngx_snorky_topic_create(ngx_snorky_service_t *service, ngx_snorky_hub_t *hub,
     topic->count = 0;
     topic->pins = 0;
     topic->feed = 0;
+    topic->reached = reached;
     topic->service = service;
     topic->data = NULL;
 
@@ -545,15 +605,19 @@ ngx_snorky_topic_create(ngx_snorky_service_t *service, ngx_snorky_hub_t *hub,
 
     ngx_snorky_broker_listen(hub->broker, hash);
 
-    ngx_snorky_map_insert(&hub->topics, &topic->node);
+    if (reached) {
+        ngx_snorky_map_insert(&hub->reached, &topic->node);
 
-    hub->stats->channels++;
+    } else {
+        ngx_snorky_map_insert(&hub->topics, &topic->node);
+        hub->stats->channels++;
+    }
 
     return topic;
 }
 
 
-static void
+void
 ngx_snorky_topic_unpin(ngx_snorky_hub_t *hub, ngx_snorky_topic_t *topic)
 {
     if (--topic->pins == 0 && topic->count == 0) {
@@ -565,10 +629,17 @@ ngx_snorky_topic_unpin(ngx_snorky_hub_t *hub, ngx_snorky_topic_t *topic)
 static void
 ngx_snorky_topic_free(ngx_snorky_hub_t *hub, ngx_snorky_topic_t *topic)
 {
-    ngx_snorky_map_remove(&hub->topics, &topic->node);
-    ngx_snorky_broker_unlisten(hub->broker, topic->node.hash);
+    if (topic->reached) {
+        ngx_snorky_map_remove(&hub->reached, &topic->node);
+        ngx_snorky_broker_unlisten(hub->broker,
+                                ngx_snorky_topic_turn_back(topic->node.hash));
 
-    hub->stats->channels--;
+    } else {
+        ngx_snorky_map_remove(&hub->topics, &topic->node);
+        ngx_snorky_broker_unlisten(hub->broker, topic->node.hash);
+
+        hub->stats->channels--;
+    }
 
     ngx_free(topic);
 }
@@ -625,7 +696,10 @@ ngx_snorky_topic_unlink(ngx_snorky_subscription_t *subscription)
     topic = subscription->topic;
     hub = subscription->session->hub;
 
-    if (ngx_snorky_news_of_channels(topic->service, NGX_SNORKY_NEWS_CHANNELS)) {
+    if (!topic->reached
+        && ngx_snorky_news_of_channels(topic->service,
+                                       NGX_SNORKY_NEWS_CHANNELS))
+    {
         ngx_snorky_occupancy_went(topic, subscription->session);
     }
 
@@ -633,8 +707,11 @@ ngx_snorky_topic_unlink(ngx_snorky_subscription_t *subscription)
     ngx_queue_remove(&subscription->of_session);
 
     topic->count--;
-    subscription->session->nsubscriptions--;
-    hub->stats->subscriptions--;
+
+    if (!topic->reached) {
+        subscription->session->nsubscriptions--;
+        hub->stats->subscriptions--;
+    }
 
     ngx_free(subscription);
 

@@ -11,6 +11,7 @@
 #include "ngx_snorky_backend.h"
 #include "ngx_snorky_deflate.h"
 #include "ngx_snorky_directive_event.h"
+#include "ngx_snorky_directive_policy.h"
 #include "ngx_snorky_header.h"
 #include "ngx_snorky_limit.h"
 #include "ngx_snorky_origin.h"
@@ -164,6 +165,10 @@ ngx_snorky_directive_registry_service(ngx_conf_t *cf, ngx_command_t *dummy,
         return ngx_snorky_service_add_dealer(cf, block->registry->all,
                                              block->registry, &value[1],
                                              cf->args->nelts - 1);
+    }
+
+    if (ngx_strcmp(value[0].data, "snorky_authorize") == 0) {
+        return ngx_snorky_directive_policy_add(cf, block->registry);
     }
 
     if (ngx_strcmp(value[0].data, "snorky_event") == 0) {

@@ -235,7 +235,6 @@ ngx_snorky_inner_begin(ngx_snorky_inner_t *inner)
 
     r->uri = uri;
     r->unparsed_uri = inner->uri;
-    r->request_line = inner->uri;
 
     inner->post.handler = ngx_snorky_inner_done;
     inner->post.data = inner;

@@ -2,8 +2,8 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * Owns the answers to requests of our own.  Called by nginx, as the last
- * filters that see them.
+ * Owns the answers to requests of our own.  Called by nginx, as the first
+ * filters that see them: others, as gunzip or sub_filter, have no part in it.
  */
 
 
@@ -68,6 +68,12 @@ ngx_snorky_inner_filter_header(ngx_http_request_t *r)
     {
         r->header_only = 1;
         return NGX_OK;
+    }
+
+    /* "return 200" sends no body at all, not even an empty one */
+
+    if (r->headers_out.content_length_n == 0) {
+        inner->whole = 1;
     }
 
     if (r->headers_out.content_length_n > (off_t) inner->max_answer) {
@@ -147,9 +153,8 @@ ngx_snorky_inner_filter_append(ngx_snorky_inner_t *inner, ngx_buf_t *b)
             return NGX_ERROR;
         }
 
-        ngx_memcpy(p, inner->answer.data, inner->answer.len);
-
         if (inner->size) {
+            ngx_memcpy(p, inner->answer.data, inner->answer.len);
             (void) ngx_pfree(inner->main->pool, inner->answer.data);
         }
 

@@ -350,14 +350,31 @@ ngx_snorky_inner_request_main(ngx_snorky_inner_t *inner)
 ngx_int_t
 ngx_snorky_inner_request_fill(ngx_snorky_inner_t *inner, ngx_snorky_ask_t *ask)
 {
+    u_char      *p;
+    ngx_str_t   *line;
+    ngx_pool_t  *pool;
+
     if (ngx_snorky_inner_request_body(inner, ask->parts, ask->n) != NGX_OK
         || ngx_snorky_inner_request_headers(inner) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_snorky_inner_request_copy(inner->connection.pool, &inner->uri,
-                                 &ask->uri);
+    pool = inner->connection.pool;
+
+    /* what logs tell of it */
+
+    line = &inner->main->request_line;
+
+    p = ngx_pnalloc(pool, sizeof("POST  HTTP/1.1") - 1 + ask->uri.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    line->data = p;
+    line->len = ngx_sprintf(p, "POST %V HTTP/1.1", &ask->uri) - p;
+
+    return ngx_snorky_inner_request_copy(pool, &inner->uri, &ask->uri);
 }
 
 

@@ -216,7 +216,11 @@ ngx_snorky_ws_in_tired(ngx_snorky_ws_t *ws)
 }
 
 
-/* a message in one piece is used where it was read */
+/*
+ * A message in one piece is used where it was read.  When the session is to
+ * end, messages are not taken any more; but pings are, and that the client
+ * leaves.
+ */
 
 static ngx_int_t
 ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws, ngx_snorky_ws_event_t *event)
@@ -225,7 +229,7 @@ ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws, ngx_snorky_ws_event_t *event)
     ngx_str_t   text;
     ngx_log_t  *log;
 
-    if (ws->state != NGX_SNORKY_WS_OPEN) {
+    if (ws->state != NGX_SNORKY_WS_OPEN || ws->peer.session.ending) {
         return NGX_OK;
     }
 
@@ -476,8 +480,7 @@ ngx_snorky_ws_in_retry(ngx_snorky_ws_t *ws)
 ngx_uint_t
 ngx_snorky_ws_in_paused(ngx_snorky_ws_t *ws)
 {
-    return ws->waits || ws->full || ws->peer.session.ending
-           || ws->state == NGX_SNORKY_WS_ENDING;
+    return ws->waits || ws->full || ws->state == NGX_SNORKY_WS_ENDING;
 }
 
 

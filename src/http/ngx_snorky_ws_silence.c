@@ -91,7 +91,7 @@ ngx_snorky_ws_silence_lasts(ngx_snorky_ws_t *ws)
 
         /* it can't be seen: we do not read */
 
-        if (ws->waits || ws->peer.session.ending
+        if (ws->waits
             || silent < conf->ping_interval + conf->ping_timeout)
         {
             ngx_snorky_timeout_set(&ws->timeout, conf->pong);

@@ -117,14 +117,12 @@ ngx_snorky_envelope_head(ngx_pool_t *pool, ngx_str_t *name, ngx_str_t *head)
 }
 
 
-/* the quotes stand in what is around the name */
-
 void
-ngx_snorky_envelope_quoted(ngx_str_t *head, ngx_str_t *quoted)
+ngx_snorky_envelope_escaped(ngx_str_t *head, ngx_str_t *name)
 {
-    quoted->data = head->data + sizeof(NGX_SNORKY_ENVELOPE_BEFORE) - 2;
-    quoted->len = head->len - (sizeof(NGX_SNORKY_ENVELOPE_BEFORE) - 2)
-                  - (sizeof(NGX_SNORKY_ENVELOPE_AFTER) - 2);
+    name->data = head->data + sizeof(NGX_SNORKY_ENVELOPE_BEFORE) - 1;
+    name->len = head->len - (sizeof(NGX_SNORKY_ENVELOPE_BEFORE) - 1)
+                - (sizeof(NGX_SNORKY_ENVELOPE_AFTER) - 1);
 }
 
 

@@ -56,10 +56,10 @@ ngx_int_t ngx_snorky_envelope_parse_rpc(ngx_snorky_json_t *json,
 u_char *ngx_snorky_envelope_head(ngx_pool_t *pool, ngx_str_t *name,
     ngx_str_t *head);
 
-/* the service's name in a head, a JSON string */
-void ngx_snorky_envelope_quoted(ngx_str_t *head, ngx_str_t *quoted);
+/* the name in it, escaped, without quotes */
+void ngx_snorky_envelope_escaped(ngx_str_t *head, ngx_str_t *name);
 
-/* ... and behind them */
+/* what stands behind them */
 #define NGX_SNORKY_ENVELOPE_TAIL  "}"
 
 /* the most parts that an answer has */
@@ -67,7 +67,7 @@ void ngx_snorky_envelope_quoted(ngx_str_t *head, ngx_str_t *quoted);
 
 /*
  * The content of an answer as parts to be concatenated; returns how many.
- * "data" is JSON, "text" is ASCII without quotes.
+ * "data" is JSON, "text" what stands in a string's quotes.
  */
 
 ngx_uint_t ngx_snorky_envelope_response(ngx_str_t *parts, ngx_str_t *call_id,

@@ -12,6 +12,7 @@
 
 
 extern ngx_snorky_service_type_t  ngx_snorky_upstream;
+extern ngx_snorky_service_type_t  ngx_snorky_upstream_backend;
 
 
 #endif /* _NGX_SNORKY_UPSTREAM_H_INCLUDED_ */

@@ -600,7 +600,7 @@ sub take_request {
         http       => $http,
         headers    => \%headers,
         body       => $body,
-        json       => decode(length $body ? $body : undef),
+        json       => value_of($body),
         time       => time(),
         state      => 'held',
     };
@@ -610,6 +610,17 @@ sub take_request {
     answer_request($app, $conn, $request);
 
     return;
+}
+
+
+# undef also for what cannot be told on, as 1e400
+
+sub value_of {
+    my ($body) = @_;
+
+    my $value = decode(length $body ? $body : undef);
+
+    return defined decode(json($value)) ? $value : undef;
 }
 
 
