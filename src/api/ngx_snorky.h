@@ -231,6 +231,8 @@ void *ngx_snorky_service_state(ngx_snorky_service_t *service);
 /* the worker's parser, which the core uses as well between two calls of it */
 ngx_snorky_json_t *ngx_snorky_service_json(ngx_snorky_service_t *service);
 
+/* for what it logs: its name as it is configured */
+ngx_str_t *ngx_snorky_service_name(ngx_snorky_service_t *service);
 ngx_log_t *ngx_snorky_service_log(ngx_snorky_service_t *service);
 
 
