@@ -18,7 +18,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http map rewrite /)->plan(2 * 212 + 17);
+my $t = Test::Nginx->new()->has(qw/ http map rewrite /)->plan(2 * 214 + 17);
 
 my $conf = <<'EOC';
 
@@ -591,6 +591,17 @@ sub waking {
         "$where: other workers are not woken");
 
     $_->finish() for values %c;
+
+    # when the last has gone nobody is woken for any of them
+
+    my @c = map { client('anna') } 1 .. 8;
+
+    $_->finish() for @c;
+    is(wait_until { counters()->{sessions} == 0 }, 1, "$where: all go");
+
+    $before = $bells->();
+    send_to({ identity => $_ }, 1) for ('anna', 'otto') x 10;
+    is_deeply($bells->(), $before, "$where: and nobody is woken for them");
 
     return;
 }

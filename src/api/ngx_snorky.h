@@ -10,7 +10,23 @@
  *
  * Everything here runs in one worker's event loop and never blocks.  All
  * texts are UTF-8 JSON, (pointer, length), not terminated.  A pointer that
- * a handler gets is valid until the handler returns, and no longer.
+ * a handler gets is valid until the handler returns, and no longer.  What a
+ * function is given is copied, or used up, before it returns, unless it is
+ * said that it must live longer.  Sizes are in bytes, times in milliseconds.
+ *
+ * When a function may be called stands with it or at the head of its group:
+ *
+ *   in the configuration  from the preconfiguration to the end of init()
+ *   in the worker         from open() to close(), at any moment
+ *   for a call            by the command, or call(), that was given it; for a
+ *                         deferred call also by answered(), by an event of
+ *                         the service's own, and by another command
+ *
+ * In heard(), released(), cancelled(), connected() and disconnected() the core
+ * is in the midst of something: no change, no publication, no joining or
+ * leaving, no question.  Post an event for it.
+ *
+ * How to write a module with a type is told in docs/service-types.md.
  */
 
 
@@ -22,7 +38,11 @@
 #include <ngx_core.h>
 
 
-/* grows with every incompatible change of this header */
+/*
+ * Grows with every change of this header after which modules must be compiled
+ * again; another field of the type is such a change.
+ */
+
 #define NGX_SNORKY_API_VERSION  1
 
 
@@ -51,7 +71,10 @@ typedef enum {
 } ngx_snorky_json_e;
 
 
-/* A JSON value as it was sent: a slice of the client's text. */
+/*
+ * A JSON value as it was sent: a slice of the client's text, valid JSON.  An
+ * empty text: it is not there, and the type says nothing.
+ */
 
 typedef struct {
     ngx_str_t                 text;
@@ -66,8 +89,13 @@ typedef struct {
  *   NGX_DONE    answered already, by ngx_snorky_call_reply() or _error(), or
  *               later, see ngx_snorky_call_defer()
  *   NGX_AGAIN   the log is full and nothing has been done: the connection
- *               waits, and the command is run again from its start
- *   NGX_ERROR   our own failure: the core answers "Internal error"
+ *               waits, and the command is run again from its start, with the
+ *               same message, as if it had just come
+ *   NGX_ERROR   our own failure: the core logs it and answers "Internal error"
+ *
+ * A command has no more than eight parameters, which are needed if there is no
+ * "?" before their name: the core answers "Invalid params" otherwise.  Both
+ * tables end with an empty name.
  */
 
 typedef ngx_int_t (*ngx_snorky_command_pt)(ngx_snorky_call_t *call);
@@ -84,7 +112,9 @@ struct ngx_snorky_command_s {
 /*
  * An option of "snorky_service TYPE NAME option=value": set() stores the
  * value at offset in the service's configuration and returns NGX_CONF_OK,
- * or a text that says what is wrong with it.
+ * or a text that says what is wrong with it, or NGX_CONF_ERROR when it has
+ * logged that.  The value lives as long as the configuration.  An option that
+ * is given twice is set twice.
  */
 
 typedef char *(*ngx_snorky_option_pt)(ngx_conf_t *cf,
@@ -112,7 +142,10 @@ char *ngx_snorky_option_size(ngx_conf_t *cf, ngx_snorky_service_t *service,
 char *ngx_snorky_option_msec(ngx_conf_t *cf, ngx_snorky_service_t *service,
     ngx_snorky_option_t *option, ngx_str_t *value);
 
-/* to an ngx_snorky_service_t *, known when init() runs; post is the type */
+/*
+ * To an ngx_snorky_service_t *, known when init() runs: NAME or REGISTRY/NAME;
+ * post is its type, bundled or registered.
+ */
 char *ngx_snorky_option_service(ngx_conf_t *cf, ngx_snorky_service_t *service,
     ngx_snorky_option_t *option, ngx_str_t *value);
 
@@ -121,11 +154,13 @@ struct ngx_snorky_service_type_s {
     ngx_uint_t                version;  /* NGX_SNORKY_API_VERSION */
     ngx_str_t                 name;     /* TYPE in "snorky_service TYPE NAME" */
 
-    ngx_snorky_command_t     *commands; /* an RPC service, or NULL */
+    /* one of commands, message and call (below) is not NULL */
+
+    ngx_snorky_command_t     *commands; /* of an RPC service */
 
     /*
-     * A service without commands gets every message's content as it came.
-     * Returns NGX_OK, NGX_AGAIN (as above) or NGX_ERROR.
+     * A service that is no RPC service gets every message's content as it
+     * came.  Returns NGX_OK, NGX_AGAIN (as above) or NGX_ERROR.
      */
     ngx_int_t               (*message)(ngx_snorky_service_t *service,
                                        ngx_snorky_session_t *s,
@@ -136,7 +171,8 @@ struct ngx_snorky_service_type_s {
 
     /*
      * Runs when all of http{} has been read; the configuration's bytes were
-     * zero before the options were set.  Returns NGX_CONF_OK or a text.
+     * zero before the options were set.  Returns as an option's set() does.
+     * What must live as long as the configuration is in cf->pool.
      */
     char                   *(*init)(ngx_conf_t *cf,
                                     ngx_snorky_service_t *service);
@@ -151,7 +187,8 @@ struct ngx_snorky_service_type_s {
 
     /*
      * A worker begins and ends; state_size bytes were zeroed before.  open()
-     * returns NGX_OK, or NGX_ERROR: the worker does not start.
+     * returns NGX_OK, or NGX_ERROR: the worker does not start.  Before close()
+     * all clients have left.  Neither of them runs for "nginx -t".
      */
     size_t                    state_size;
     ngx_int_t               (*open)(ngx_snorky_service_t *service);
@@ -160,12 +197,16 @@ struct ngx_snorky_service_type_s {
     /*
      * A text of a feed that this service has opened in this worker.  NGX_OK,
      * or NGX_ERROR: it is lost here, so that all sessions of the worker are
-     * closed, rather than have a gap that they do not know of.
+     * closed, rather than have a gap that they do not know of.  It may be
+     * called while a command of this service makes a change.
      */
     ngx_int_t               (*heard)(ngx_snorky_service_t *service,
                                      void *data, ngx_str_t *text);
 
-    /* a hold has ended, released or with its session; it is freed next */
+    /*
+     * A hold has ended, released or with its session; it is freed next.  Not
+     * in a worker that dies.
+     */
     void                    (*released)(ngx_snorky_service_t *service,
                                         ngx_snorky_hold_t *hold);
 
@@ -177,13 +218,16 @@ struct ngx_snorky_service_type_s {
 
     /*
      * A deferred call has ended without an answer of the service: its client
-     * has left, or its time has passed.  It is freed next.
+     * has left, or its time has passed.  It is freed next, and an answer that
+     * is given it now is not sent.  A call that is being answered has ended,
+     * and is not cancelled any more, even if its client leaves meanwhile.
      */
     void                    (*cancelled)(ngx_snorky_call_t *call);
 
     /*
      * The application's answer to ngx_snorky_call_ask(), valid until this
-     * returns.  The call is still to be answered, now or later.
+     * returns.  The call is still to be answered, now or later; it may ask
+     * once more.
      */
     void                    (*answered)(ngx_snorky_call_t *call,
                                         ngx_snorky_answer_t *answer);
@@ -191,7 +235,8 @@ struct ngx_snorky_service_type_s {
     /*
      * A client of the service's registry has come, or goes: it may be sent
      * something at the one, at the other no more.  A backend's requests are no
-     * clients.
+     * clients.  At disconnected() its deferred calls have been cancelled, and
+     * it holds still what it had.
      */
     void                    (*connected)(ngx_snorky_service_t *service,
                                          ngx_snorky_session_t *s);
@@ -222,26 +267,33 @@ struct ngx_snorky_service_type_s {
 ngx_int_t ngx_snorky_service_type_register(ngx_conf_t *cf,
     ngx_uint_t version, ngx_str_t *name, ngx_snorky_service_type_t *type);
 
-/* the service's configuration, conf_size bytes */
+/* At any time: the service's configuration, conf_size bytes. */
 void *ngx_snorky_service_conf(ngx_snorky_service_t *service);
 
-/* what it keeps in this worker, state_size bytes */
+/* In the worker: what the service keeps in it, state_size bytes. */
 void *ngx_snorky_service_state(ngx_snorky_service_t *service);
 
-/* the worker's parser, which the core uses as well between two calls of it */
+/*
+ * In the worker: its parser, which the core uses, too.  What it was given last
+ * is gone with the next function of this header that takes a call.
+ */
 ngx_snorky_json_t *ngx_snorky_service_json(ngx_snorky_service_t *service);
 
+/* at any time: its name, as it is configured */
+ngx_str_t *ngx_snorky_service_name(ngx_snorky_service_t *service);
+
+/* in the worker: for what concerns no single client */
 ngx_log_t *ngx_snorky_service_log(ngx_snorky_service_t *service);
 
 
-/* The call that a command's function was given. */
+/* The call that a command's function was given, or a deferred one. */
 
 ngx_snorky_service_t *ngx_snorky_call_service(ngx_snorky_call_t *call);
 ngx_snorky_session_t *ngx_snorky_call_session(ngx_snorky_call_t *call);
 
 /*
  * The value of the n-th name in the command's params; never NULL.  Its text is
- * empty if the parameter is optional and not there.
+ * empty if the parameter is optional and not there, and for a deferred call.
  */
 ngx_snorky_value_t *ngx_snorky_call_param(ngx_snorky_call_t *call,
     ngx_uint_t n);
@@ -249,7 +301,7 @@ ngx_snorky_value_t *ngx_snorky_call_param(ngx_snorky_call_t *call,
 /* the command's name, decoded: UTF-8, perhaps with control characters */
 ngx_str_t *ngx_snorky_call_name(ngx_snorky_call_t *call);
 
-/* without a table of commands: all params, the text of a JSON object */
+/* all params, the text of a JSON object; empty for a deferred call */
 ngx_str_t *ngx_snorky_call_params(ngx_snorky_call_t *call);
 
 /* the callId, JSON; empty: none */
@@ -263,7 +315,10 @@ ngx_str_t *ngx_snorky_call_id(ngx_snorky_call_t *call);
 ngx_int_t ngx_snorky_call_key(ngx_snorky_call_t *call,
     ngx_snorky_value_t *param, ngx_str_t *key);
 
-/* for what is built while the call runs; emptied when it has been handled */
+/*
+ * For what is built while the call runs; emptied when the message, or the
+ * event in which a deferred call is dealt with, has been handled.
+ */
 ngx_pool_t *ngx_snorky_call_pool(ngx_snorky_call_t *call);
 
 /* the concatenation of n parts, in the call's pool; NGX_OK or NGX_ERROR */
@@ -271,8 +326,10 @@ ngx_int_t ngx_snorky_call_concat(ngx_snorky_call_t *call, ngx_str_t *parts,
     ngx_uint_t n, ngx_str_t *text);
 
 /*
- * Answer the call: data is JSON, text is what stands between the quotes of a
- * JSON string.  NGX_DONE.
+ * Answer the call, once: data is JSON, text is what stands between the quotes
+ * of a JSON string, terminated by a zero byte for error().  NGX_DONE, whatever
+ * becomes of the answer.  A deferred call is freed; its client may have left
+ * then, and with it all that it held and all its other calls.
  */
 
 ngx_int_t ngx_snorky_call_reply(ngx_snorky_call_t *call, ngx_str_t *data);
@@ -333,7 +390,10 @@ ngx_int_t ngx_snorky_call_ask(ngx_snorky_call_t *call,
     ngx_snorky_question_t *question);
 
 
-/* The client.  Its identity is a JSON string with its quotes, or NULL. */
+/*
+ * The client: of a call, or between connected() and the end of disconnected().
+ * Its identity is a JSON string with its quotes, or NULL; it lives as long.
+ */
 
 ngx_str_t *ngx_snorky_session_identity(ngx_snorky_session_t *s);
 
@@ -349,8 +409,8 @@ u_char *ngx_snorky_session_client(ngx_snorky_session_t *s, u_char *p);
 
 /*
  * {"service": the service's name, "message": content} to this client, as the
- * answer to the message that is being handled.  NGX_OK, or NGX_ERROR: no
- * memory.
+ * answer to the message that message() was given, and during it.  NGX_OK, or
+ * NGX_ERROR: no memory.
  */
 
 ngx_int_t ngx_snorky_session_answer(ngx_snorky_session_t *s,
@@ -358,9 +418,11 @@ ngx_int_t ngx_snorky_session_answer(ngx_snorky_session_t *s,
 
 
 /*
- * A message to clients, unasked: {service, message} with the concatenation of
- * n parts as its content, built once for all of them.  NULL: no memory.
- * Sending it never fails; a client that does not read is closed by the core.
+ * In the worker: a message to its clients, unasked: {service, message} with
+ * the concatenation of n parts as its content, built once for all of them.
+ * NULL: no memory.  Who has made it frees it, when it has been sent to all.
+ * Sending never fails; a client that does not read is closed by the core, and
+ * has left when send() returns.  It is outside of the log's order.
  */
 
 ngx_snorky_notice_t *ngx_snorky_notice_create(ngx_snorky_service_t *service,
@@ -375,13 +437,16 @@ void ngx_snorky_notice_free(ngx_snorky_notice_t *notice);
  * key is any JSON value and is compared by value.  Disconnection leaves all.
  *
  * A limit of the core that is hit is answered by the core: then NGX_DONE is
- * returned, as it is by ngx_snorky_call_error(), and is to be passed on.
+ * returned, as it is by ngx_snorky_call_error(), and is to be passed on; so it
+ * is when the client has left meanwhile.  A deferred call has ended then.
+ * NGX_ERROR: no memory.
  *
  *   join      NGX_OK, NGX_DECLINED when the caller is in the topic already
  *   leave     NGX_OK, NGX_DECLINED when it is not
  *   joined    likewise, and nothing is changed
  *   publish   NGX_OK when every client in the topic will get the content;
- *             those on this worker have it already.  NGX_AGAIN as above.
+ *             those on this worker have it already.  NGX_AGAIN as above; a
+ *             deferred call is not run again: try later, or answer it.
  */
 
 typedef struct {
@@ -454,8 +519,10 @@ typedef struct {
 } ngx_snorky_record_t;
 
 /*
- * A client's hold: what it keeps of a record in this worker.  "data" has
- * data_size bytes, zero at first.  find() and the walk return NULL for none.
+ * A client's hold: what it keeps of a record in this worker, until released()
+ * has returned.  "data" has data_size bytes, zero at first, which are the
+ * service's to write.  find() and the walk return NULL for none; of several
+ * with one label, find() returns one.
  */
 
 ngx_snorky_hold_t *ngx_snorky_hold_find(ngx_snorky_session_t *s,
@@ -472,8 +539,9 @@ void *ngx_snorky_hold_data(ngx_snorky_hold_t *hold);
  * steps are gathered, and committed at once, all or none, in their order.
  * The order of changes is the order of what is published, on all workers.
  *
- * A call makes one change at a time.  Steps return nothing: what is wrong with
- * one is told by commit().  Texts must live until then; keys are copied.
+ * A worker makes one change at a time: begin() ends what there was of another,
+ * also of what it listed.  Steps return nothing: what is wrong with one is told
+ * by commit().  Texts must live until then; keys are copied.  For a call.
  *
  *   join, leave   the caller is in the topic from here on (until here)
  *   publish       as above
@@ -504,8 +572,14 @@ void *ngx_snorky_hold_data(ngx_snorky_hold_t *hold);
  *                 published before the change and by it, and nothing later
  *   NGX_DECLINED  nothing was done: joined already, not joined, the record
  *                 is held (reason TAKEN), or there is none (MISSING)
- *   NGX_DONE      answered by the core: a limit was hit
+ *   NGX_DONE      answered by the core: a limit was hit; or the client has
+ *                 left, perhaps after the change was made.  A deferred call
+ *                 has ended then
  *   NGX_AGAIN, NGX_ERROR   as above; nothing was done
+ *
+ * Then reason() tells why it was declined, held() is the caller's hold (NULL:
+ * none), and listed() has n records or texts, in the call's pool, in no order
+ * but that of their steps (NULL: no memory).
  */
 
 typedef enum {
@@ -562,15 +636,20 @@ ngx_snorky_hold_t *ngx_snorky_change_held(ngx_snorky_change_t *change);
 ngx_snorky_listed_t *ngx_snorky_change_listed(ngx_snorky_change_t *change,
     ngx_uint_t *n);
 
-/* answers the call with their values, between commas; NGX_DONE, NGX_ERROR */
+/*
+ * Answers the call with their values, with commas between them, and what is
+ * before and after.  NGX_DONE; NGX_ERROR: no memory, it is not answered.
+ */
 ngx_int_t ngx_snorky_call_reply_list(ngx_snorky_call_t *call,
     const char *before, ngx_snorky_listed_t *listed, ngx_uint_t n,
     const char *after);
 
 
 /*
- * Feeds: texts from service to service, on all workers.  From open() on, the
- * type's heard() gets what is published, with "data".  NULL: no memory.
+ * Feeds: texts from service to service, on all workers.  In the worker, but
+ * not in heard(): from open() on, the type's heard(), which it must have, gets
+ * what is published, with "data", until close().  NULL: no memory.  A service
+ * opens a feed once; its name is any bytes, of this service alone.
  */
 
 ngx_snorky_feed_t *ngx_snorky_feed_open(ngx_snorky_service_t *service,
@@ -591,8 +670,8 @@ typedef struct {
 } ngx_snorky_json_node_t;
 
 /*
- * A parser with its node and scratch memory, for one document after another.
- * NULL: no memory.
+ * A parser of one's own, at any time, with its node and scratch memory, for
+ * one document after another.  NULL: no memory.
  */
 
 ngx_snorky_json_t *ngx_snorky_json_create(void);
@@ -667,7 +746,7 @@ ngx_int_t ngx_snorky_json_compare(ngx_str_t *one, ngx_str_t *two);
 u_char *ngx_snorky_json_string(ngx_snorky_value_t *value, u_char *p);
 
 
-/* cryptographically random bytes, at most 256 */
+/* cryptographically random bytes, at most 256; NGX_OK, NGX_ERROR */
 ngx_int_t ngx_snorky_random(void *p, size_t size);
 
 /*

@@ -299,6 +299,10 @@ ngx_snorky_service_init_all(ngx_conf_t *cf, ngx_array_t *registries)
 
             rv = ngx_snorky_service_init(cf, registries, service[n]);
 
+            if (rv == NGX_CONF_ERROR) {
+                return NGX_CONF_ERROR;
+            }
+
             if (rv != NGX_CONF_OK) {
                 ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                               "%s in service \"%V\" of registry \"%V\"", rv,
@@ -548,6 +552,13 @@ ngx_snorky_service_json(ngx_snorky_service_t *service)
     service->hub->parsed++;
 
     return service->hub->json;
+}
+
+
+ngx_str_t *
+ngx_snorky_service_name(ngx_snorky_service_t *service)
+{
+    return &service->name;
 }
 
 

@@ -153,9 +153,8 @@ ngx_snorky_inner_filter_append(ngx_snorky_inner_t *inner, ngx_buf_t *b)
             return NGX_ERROR;
         }
 
-        ngx_memcpy(p, inner->answer.data, inner->answer.len);
-
         if (inner->size) {
+            ngx_memcpy(p, inner->answer.data, inner->answer.len);
             (void) ngx_pfree(inner->main->pool, inner->answer.data);
         }
 
