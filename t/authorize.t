@@ -19,7 +19,7 @@ use Snorky;
 use Snorky::Application;
 
 
-my $t = Test::Nginx->new()->has(qw/ http map proxy rewrite /)->plan(139);
+my $t = Test::Nginx->new()->has(qw/ http map proxy rewrite /)->plan(140);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -524,6 +524,16 @@ is(join(' ', map { $_->{message}{callId} // '' } @{ decode($r->{body}) }),
     join(' ', 1 .. 50), 'a batch is asked about one by one');
 is(join(' ', map { $_->{json}{callId} } $app->requests('/auth')),
     join(' ', 1, 1 .. 50), 'in its order');
+
+answers('/auth', type => 'application/json', body => '{"params":{'
+    . join(',', ('"message":"new"') x 500) . '}}');
+$r = backend_post('/both', '[' . join(',', map { envelope('messaging', {
+    command => 'publish', callId => $_,
+    params => { channel => 'b', message => $_ } }) } 1 .. 50) . ']',
+    key => 'swordfish');
+
+is(join(' ', map { $_->{message}{callId} // '' } @{ decode($r->{body}) }),
+    join(' ', 1 .. 50), 'also where each is changed');
 
 
 # what cannot be forged

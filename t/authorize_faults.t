@@ -23,7 +23,7 @@ use Snorky::Stop;
 
 my $many = 300;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(79);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(82);
 
 my $conf = at_level($t, 'info', <<'EOC');
 
@@ -51,11 +51,13 @@ http {
     snorky_service pubsub guarded;
     snorky_service pubsub slow;
     snorky_service pubsub open;
+    snorky_service pubsub variable;
     snorky_service upstream shop pass=/shop;
 
     snorky_authorize guarded * /auth timeout=1m;
     snorky_authorize slow * /auth timeout=200ms;
     snorky_authorize shop * /auth timeout=1m;
+    snorky_authorize variable * $remote_addr;
 
     add_header X-Worker $snorky_worker always;
 
@@ -322,6 +324,7 @@ my $filler = connect_to_worker($here->{slot});
 my $one = connect_to_worker($here->{slot});
 my $fast = connect_to_worker($here->{slot}, '/fast');
 my $end = connect_to_worker($here->{slot});
+my $another = connect_to_worker($here->{slot});
 
 $app->answer('/auth', { status => 204 });
 $end->rpc('guarded', 'subscribe', { channel => 'full' });
@@ -339,16 +342,22 @@ $filler->send(map { frame(TEXT, request('open', 'publish', $_, 'x' x 100)) }
 ok(wait_until { counters()->{waiting} == 1 }, 'the log gets full');
 
 my $waits = counters()->{waits};
+my $authorized = counters()->{authorized};
 
 $app->release();
 ok(wait_until { counters()->{waits} == $waits + 2 },
     'they wait for the log, too');
+$another->call('variable', 'publish', { channel => 'full', message => 1 });
+ok(wait_until { counters()->{waits} == $waits + 3 },
+    'as does one that a variable has allowed');
 is(answer_of($fast), 'Overloaded', 'one of them waits too long');
 is($app->count('/auth'), 2, 'neither is asked about again');
 continue_process($still->{pid});
 is(answer_of($one), 'null', 'when there is room, the other is done');
 is(heard($end), 'new', 'as the application has said');
 ok($end->silent(0.2), 'and once');
+is(answer_of($another), 'null', 'so is the one of the variable');
+is(counters()->{authorized} - $authorized, 3, 'all were allowed once');
 is($app->count('/auth'), 2, 'as it has been asked');
 gather(10, sub { $_[1] =~ /"callId":200\b/ }, $filler);
 

@@ -677,6 +677,8 @@ sub nginx_t {
     my $tmp = File::Temp::tempdir(CLEANUP => 1);
     my $port = port(8080);
 
+    mkdir "$tmp/logs";
+
     $http = "http { $http }" unless $http =~ /^http \{/m;
     $http =~ s/(\blisten\s+)[\d.:]+/${1}127.0.0.1:$port/g;
 

@@ -32,7 +32,9 @@ ngx_snorky_hold_create(ngx_snorky_session_t *s, ngx_snorky_service_t *service,
     hold->label.data = (u_char *) (hold + 1) + data_size;
     hold->label.len = label->len;
 
-    ngx_memcpy(hold->label.data, label->data, label->len);
+    if (label->len) {
+        ngx_memcpy(hold->label.data, label->data, label->len);
+    }
 
     return hold;
 }

@@ -153,7 +153,7 @@ ngx_snorky_policy_find(ngx_snorky_call_t *call)
         }
 
         own = call->command
-              ? policy[i]->command->handler == call->command->handler
+              ? ngx_snorky_policy_conf_alias(policy[i]->command, call->command)
               : ngx_snorky_policy_conf_equal(&policy[i]->name, &call->name);
 
         if (own) {

@@ -179,7 +179,8 @@ ngx_snorky_policy_conf_attach(ngx_conf_t *cf, ngx_snorky_service_t *service,
 
         if (ngx_snorky_policy_conf_equal(&other->name, &policy->name)
             || (other->command && policy->command
-                && other->command->handler == policy->command->handler))
+                && ngx_snorky_policy_conf_alias(other->command,
+                                                policy->command)))
         {
             return NGX_DECLINED;
         }

@@ -53,6 +53,10 @@ void ngx_snorky_policy_conf_close_all(ngx_array_t *registries);
     ((one)->len == (two)->len                                                 \
      && ngx_memcmp((one)->data, (two)->data, (one)->len) == 0)
 
+/* two names of one command */
+#define ngx_snorky_policy_conf_alias(one, two)                                \
+    ((one)->handler == (two)->handler && (one)->params == (two)->params)
+
 /* for all commands that have none of their own */
 #define ngx_snorky_policy_conf_any(policy)                                    \
     ((policy)->name.len == 1 && (policy)->name.data[0] == '*')

@@ -367,6 +367,10 @@ ngx_snorky_inner_type(ngx_str_t *type)
     size_t   len;
     u_char  *p;
 
+    if (type->len == 0) {
+        return NGX_SNORKY_ANSWER_OTHER;
+    }
+
     p = ngx_strlchr(type->data, type->data + type->len, ';');
     len = p ? (size_t) (p - type->data) : type->len;
 
