@@ -42,7 +42,6 @@ http {
 
     snorky_zone 4m;
     snorky_drain 10ms;
-    snorky_lean %%LEAN%%;
 
     snorky_service upstream app pass=/app;
     snorky_service upstream say pass=/say/;
@@ -91,6 +90,7 @@ http {
         listen       %%PORT_8083%%;
         listen       unix:%%TESTDIR%%/upstream.sock;
         server_name  localhost;
+        snorky_lean  %%LEAN%%;
 
         location /ws {
             snorky_websocket;

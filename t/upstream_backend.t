@@ -37,7 +37,6 @@ http {
 
     snorky_zone 4m log=1m;
     snorky_drain %%DRAIN%%;
-    snorky_lean %%LEAN%%;
     snorky_max_message_size 1m;
 
     snorky_service upstream app pass=/app;
@@ -78,6 +77,7 @@ http {
         listen       127.0.0.1:8080;
         listen       127.0.0.1:8081 reuseport;
         server_name  localhost;
+        snorky_lean  %%LEAN%%;
 
         location /ws {
             snorky_websocket;

@@ -55,9 +55,11 @@ ngx_snorky_call_defer(ngx_snorky_call_t *call, ngx_msec_t timeout, size_t size,
     later->call.command = call->command;
     later->call.later = later;
 
-    later->call.id.data = p;
-    later->call.id.len = call->id.len;
-    p = ngx_cpymem(p, call->id.data, call->id.len);
+    if (call->id.len) {
+        later->call.id.data = p;
+        later->call.id.len = call->id.len;
+        p = ngx_cpymem(p, call->id.data, call->id.len);
+    }
 
     later->call.name.data = p;
     later->call.name.len = call->name.len;
