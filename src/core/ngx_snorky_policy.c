@@ -246,7 +246,7 @@ ngx_snorky_policy_fill(ngx_snorky_ask_t *ask, ngx_snorky_call_t *call,
     ngx_str_t *command, ngx_str_t *channel)
 {
     ask->session = call->session;
-    ask->service = call->service->name;
+    ask->service = call->service->escaped;
     ask->command = *command;
     ask->channel = *channel;
 }
