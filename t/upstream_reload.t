@@ -19,7 +19,7 @@ use Snorky;
 use Snorky::Application;
 
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->todo_alerts()->plan(59);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->todo_alerts()->plan(75);
 
 my $conf = <<'EOC';
 
@@ -46,6 +46,12 @@ http {
     snorky_service upstream impatient pass=/app/ timeout=1s;
     snorky_service echo echo;
 
+    snorky_registry private {
+        snorky_service upstream_backend app frontend=public/app;
+    }
+
+    snorky_identity $arg_user;
+
     add_header X-Worker $snorky_worker always;
 
     server {
@@ -64,6 +70,11 @@ http {
         location /lean {
             snorky_websocket;
             snorky_lean on;
+        }
+
+        location /backend {
+            snorky_backend registry=private;
+            snorky_backend_key swordfish;
         }
 
         location /status {
@@ -85,7 +96,11 @@ EOC
 my $app = Snorky::Application->start(port => port(8090), answers => {
     '/held' => { hold => 1, json => 'late' },
     '/add'  => { rpc => 1 },
-    '/echo' => { rpc => 1 },
+    '/whoami' => { rpc => 1 },
+    '/mine' => sub {
+        my ($request) = @_;
+        return { hold => $request->{json}{params}{name}, json => 'late' };
+    },
     '/which' => sub {
         my ($request) = @_;
         return { json => $request->{headers}{'x-config'} };
@@ -104,7 +119,13 @@ my $app = Snorky::Application->start(port => port(8090), answers => {
 configure($t);
 $t->run();
 
-my ($c, @idle, @busy, @ids);
+my ($c, @idle, @busy, @ids, %names);
+
+# the first one; after another start it will be another one's turn
+
+$c = Snorky->connect('/ws');
+name_of($c);
+$c->finish();
 
 
 # --- a reload ---------------------------------------------------------------
@@ -198,6 +219,38 @@ for my $how (qw/ finish reset /) {
         "calls of a client that leaves then ($how) are cancelled");
     ok(left($t, %old), 'and its worker leaves');
     $app->release('/held');
+    $app->forget();
+}
+
+
+# a backend of the new worker speaks to those who wait
+
+for my $to ('client', 'identity') {
+    my @waits = map { Snorky->connect('/ws?user=u') } 1, 2;
+    my @to = map { $to eq 'client' ? { client => name_of($_) }
+                                   : { identity => 'u' } } @waits;
+
+    $waits[0]->call('app', 'mine', { name => 'a' });
+    $waits[1]->call('app', 'mine', { name => 'b' });
+    hold_of(2, '/mine');
+    %old = map { $_ => 1 } worker_pids($t);
+
+    my $idle = Snorky->connect('/ws');
+
+    $t->reload();
+    $idle->close_in();
+
+    is(backend('send', { to => $to[0], message => 'hello' }), 'null',
+        "a new worker takes what is for a client of an old one ($to)");
+    is(($waits[0]->notification() // ''), 'hello', 'who gets it');
+    $app->release('a');
+    is($waits[0]->close_in(), 1012, 'and is closed when it has its answer');
+    is(backend('disconnect', { to => $to[1] }), 'null',
+        'the other one is disconnected');
+    is($waits[1]->close_in(), 1008, 'and is closed at once');
+    ok($app->wait_for(1, '/mine', 'left'), 'its call is cancelled');
+    ok(left($t, %old), 'the old worker leaves');
+    $app->release('b');
     $app->forget();
 }
 
@@ -309,8 +362,13 @@ $app->release('/held');
 is(answers($busy[1], $ids[1]), 'late', 'who are answered');
 is(wait_until(sub { @{ status_json()->{workers} } == 2 && 2 == worker_pids($t)
     }), 1, 'another worker takes its place');
-is(Snorky->connect('/ws')->rpc('app', 'add', { a => 1, b => 1 })->{data}, 2,
-    'and calls are answered');
+
+@idle = map { connect_to_worker($_) } @slots;
+name_of($_) for @idle;
+
+is($_->rpc('app', 'add', { a => 1, b => 1 })->{data}, 2,
+    'calls are answered') for @idle;
+$_->finish() for @idle;
 $busy[1]->finish();
 $app->forget();
 
@@ -321,6 +379,7 @@ configure($t);
 reload_and_wait($t);
 
 $c = Snorky->connect('/ws');
+name_of($c);
 $ids[0] = $c->call('app', 'held', {});
 hold_of(1, '/held');
 kill 'QUIT', master($t);
@@ -338,6 +397,7 @@ $app->forget();
 
 $t->run();
 $c = Snorky->connect('/ws');
+name_of($c);
 $c->call('app', 'held', {});
 hold_of(1, '/held');
 kill 'TERM', master($t);
@@ -345,6 +405,8 @@ is($c->close_in(), 1001, 'when nginx stops, nothing is waited for');
 ok($app->wait_for(1, '/held', 'left'), 'and calls are cancelled');
 wait_until { !-e $t->testdir() . '/nginx.pid' };
 
+is(join(' ', grep { $names{$_} > 1 } keys %names), '',
+    'no two of these clients have had one name');
 is(other_alerts($t, qr/exited on signal 9$|was locked by \d+$/), '',
     'no other alerts');
 
@@ -378,6 +440,32 @@ sub hold_of {
     $app->wait_for($n, $path, 'held') or die "no $n calls at $path\n";
 
     return;
+}
+
+
+sub backend {
+    my ($command, $params) = @_;
+
+    my $r = backend_post('/backend', envelope('app', { command => $command,
+        params => $params, callId => 1 }), key => 'swordfish')
+        or return 'no answer';
+    my $m = ($r->{json} || {})->{message} or return "$r->{status} $r->{body}";
+
+    return $m->{type} eq 'error' ? $m->{message} : json($m->{data});
+}
+
+
+# a client's name, which is no other's
+
+sub name_of {
+    my ($c) = @_;
+
+    my $m = $c->rpc('app', 'whoami', {}) or die "no whoami\n";
+    my $name = $m->{data}{'x-snorky-client'};
+
+    $names{$name}++;
+
+    return $name;
 }
 
 

@@ -279,6 +279,9 @@ void *ngx_snorky_service_state(ngx_snorky_service_t *service);
  */
 ngx_snorky_json_t *ngx_snorky_service_json(ngx_snorky_service_t *service);
 
+/* at any time: its name, as it is configured */
+ngx_str_t *ngx_snorky_service_name(ngx_snorky_service_t *service);
+
 /* in the worker: for what concerns no single client */
 ngx_log_t *ngx_snorky_service_log(ngx_snorky_service_t *service);
 

@@ -555,6 +555,13 @@ ngx_snorky_service_json(ngx_snorky_service_t *service)
 }
 
 
+ngx_str_t *
+ngx_snorky_service_name(ngx_snorky_service_t *service)
+{
+    return &service->name;
+}
+
+
 ngx_log_t *
 ngx_snorky_service_log(ngx_snorky_service_t *service)
 {

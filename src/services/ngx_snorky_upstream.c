@@ -346,8 +346,8 @@ ngx_snorky_upstream_bad(ngx_snorky_call_t *call, const char *reason,
     conf = ngx_snorky_service_conf(service);
 
     ngx_log_error(NGX_LOG_ERR, ngx_snorky_service_log(service), 0,
-                  "the application's answer at \"%V\" %s", &conf->pass,
-                  reason);
+                  "service \"%V\": the answer at \"%V\" %s",
+                  ngx_snorky_service_name(service), &conf->pass, reason);
 
     (void) ngx_snorky_call_error(call, text);
 }
