@@ -21,7 +21,7 @@ use Snorky::Demo;
 
 my $cases = 35;
 
-my $t = demo($cases + 12);
+my $t = demo($cases + 13);
 
 run_demo($t);
 
@@ -41,15 +41,17 @@ is(get('/snorky.css')->{headers}{'content-type'}, 'text/css; charset=utf-8',
 
 my %bar = map { my $page = $_;
     $page => join ' ', get($page)->{body} =~ /<li><a href="([^"]+)"/g }
-    qw{ / /chat.html /cursors.html /todo.html };
+    qw{ / /chat.html /cursors.html /todo.html /app.html };
 
 is_deeply([ grep { $_ ne $bar{'/'} } values %bar ], [],
     'all pages have the same bar');
-is($bar{'/'}, '/ chat.html cursors.html todo.html /status',
+is($bar{'/'}, '/ chat.html cursors.html todo.html app.html /status',
     'with all pages in it');
 
 is(get('/api/todos?list=Boat')->{status}, 502,
     'without its application the to-do page gets a 502');
+is(get('/app/call')->{status}, 404,
+    'and the other application is for nginx only');
 
 
 # the worker's number, for those who offer it and for nobody else

@@ -27,6 +27,7 @@ export const CLOSE_TEXTS = {
     1011: 'a ping was not answered',
     1012: 'the server restarts',
     1013: 'this window was too slow',
+    4001: 'admin closed it',
 };
 
 

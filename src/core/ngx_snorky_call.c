@@ -474,8 +474,12 @@ ngx_snorky_call_concat(ngx_snorky_call_t *call, ngx_str_t *parts,
 
     text->data = p;
 
+    /* an empty part may come without data */
+
     for (i = 0; i < n; i++) {
-        p = ngx_cpymem(p, parts[i].data, parts[i].len);
+        if (parts[i].len) {
+            p = ngx_cpymem(p, parts[i].data, parts[i].len);
+        }
     }
 
     return NGX_OK;

@@ -86,7 +86,7 @@ ngx_snorky_inner_send(ngx_snorky_ask_t *ask)
     inner->ask = ask;
     inner->timeout = ask->timeout;
     inner->max_answer = ask->max_answer;
-    inner->stats->asks++;
+    inner->hub->stats->asks++;
 
     ask->inner = inner;
 
@@ -152,7 +152,7 @@ ngx_snorky_inner_create(ngx_snorky_ask_t *ask)
 
     smcf = ngx_http_get_module_main_conf(inner->main, ngx_snorky_module);
 
-    inner->stats = smcf->worker->hub->stats;
+    inner->hub = smcf->worker->hub;
 
     inner->event.handler = ngx_snorky_inner_handler;
     inner->event.data = inner;
@@ -182,6 +182,15 @@ ngx_snorky_inner_handler(ngx_event_t *ev)
 
     if (inner->timer.timer_set) {
         ngx_del_timer(&inner->timer);
+    }
+
+    /*
+     * What the application has published before it answered comes first, and
+     * may end the one who asks.
+     */
+
+    if (inner->ask) {
+        ngx_snorky_broker_drain(inner->hub->broker);
     }
 
     if (inner->ask) {
@@ -352,7 +361,7 @@ ngx_snorky_inner_tell(ngx_snorky_inner_t *inner)
     if (answer->broken || answer->too_large
         || answer->status >= NGX_HTTP_INTERNAL_SERVER_ERROR)
     {
-        inner->stats->asks_failed++;
+        inner->hub->stats->asks_failed++;
     }
 
     ask->done(ask);

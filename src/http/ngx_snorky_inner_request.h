@@ -25,7 +25,7 @@ typedef struct {
     ngx_queue_t                 queue;      /* of the worker's */
     ngx_event_t                 event;      /* what comes next */
     ngx_event_t                 timer;
-    ngx_snorky_stats_t         *stats;
+    ngx_snorky_hub_t           *hub;
     ngx_snorky_ask_t           *ask;        /* NULL: nobody asks any more */
 
     ngx_http_request_t         *main;

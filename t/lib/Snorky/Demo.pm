@@ -8,8 +8,9 @@ package Snorky::Demo;
 #     use Snorky::Demo;
 #
 #     my $t = demo($cases);           skips where there is no browser
-#     run_demo($t);
-#     my ($pid, $pipe) = run_todo($t);    its application; ends with the pipe
+#     run_demo($t);                   events => 1 where run_app() takes them
+#     my ($pid, $pipe) = run_todo($t);    an application of it: todo/app.py
+#     my ($pid, $pipe) = run_app($t);     and app/app.js; end with the pipe
 #     browse($t, 'chat.js', $cases);  t/browser/chat.js has the cases
 #
 # Screenshots go to build/.
@@ -19,7 +20,7 @@ use warnings;
 
 use base qw/ Exporter /;
 
-our @EXPORT = qw/ demo run_demo run_todo browse slurp /;
+our @EXPORT = qw/ demo run_demo run_todo run_app browse slurp /;
 
 use Cwd qw/ abs_path /;
 use File::Basename qw/ dirname /;
@@ -56,22 +57,26 @@ sub demo {
 # "nobody" can read them.
 
 sub run_demo {
-    my ($t) = @_;
+    my ($t, %o) = @_;
 
     my $conf = slurp("$root/demo/nginx.conf");
+
+    # what nobody takes is not waited for
+
+    my $more = $o{events} ? '' : "    snorky_event_timeout 1s;\n";
 
     my %replaced = (
         'load_module @MODULE@;'  => '%%TEST_GLOBALS%%',
         'error_log stderr warn;' => '',
         'pid nginx.pid;'         => '',
-        "http {\n"               => "http {\n    %%TEST_GLOBALS_HTTP%%\n",
+        "http {\n"               => "http {\n    %%TEST_GLOBALS_HTTP%%\n$more",
         '@PORT@'                 => '8080',
         '@ROOT@'                 => '%%TESTDIR%%',
-        '@SOCKET@'                 => '%%TESTDIR%%/todo.sock',
+        '@SOCKETS@'              => '%%TESTDIR%%',
     );
 
     for my $was (keys %replaced) {
-        $conf =~ s/\Q$was/$replaced{$was}/ or die "no \"$was\" in the demo\n";
+        $conf =~ s/\Q$was/$replaced{$was}/g or die "no \"$was\" in the demo\n";
     }
 
     $conf =~ s/^ +[a-z_]+_temp_path +[a-z_]+;\n//mg == 5
@@ -100,11 +105,32 @@ sub run_todo {
     my ($t, %o) = @_;
 
     my $dir = $t->testdir();
-    my $socket = $o{socket} || "$dir/todo.sock";
-    my $port = $o{at} || port(8080);
+
+    return run_application($t, 'todo', 'todo/app.py',
+        $o{socket} || "$dir/todo.sock", $o{database} || "$dir/todo.db",
+        $o{at} || port(8080));
+}
+
+
+# The application of the page "Application", likewise.
+
+sub run_app {
+    my ($t) = @_;
+
+    my $dir = $t->testdir();
+
+    return run_application($t, 'app', 'app/app.js', "$dir/app.sock",
+        "$dir/app.json", port(8080));
+}
+
+
+sub run_application {
+    my ($t, $name, $program, $socket, $file, $port) = @_;
+
+    my $dir = $t->testdir();
 
     pipe my $in, my $out or die "cannot make a pipe: $!\n";
-    open my $log, '>>', "$dir/todo.log" or die "cannot write todo.log: $!\n";
+    open my $log, '>>', "$dir/$name.log" or die "cannot write $name.log: $!\n";
 
     my $pid = fork() // die "cannot fork: $!\n";
 
@@ -115,8 +141,7 @@ sub run_todo {
 
         {
             no warnings 'exec';
-            exec "$root/demo/todo/app.py", '--until-eof', $socket,
-                $o{database} || "$dir/todo.db",
+            exec "$root/demo/$program", '--until-eof', $socket, $file,
                 "http://127.0.0.1:$port/backend", 'swordfish';
         }
 
@@ -126,7 +151,7 @@ sub run_todo {
     close $in;
 
     wait_until { IO::Socket::UNIX->new(Peer => $socket) }
-        or die "the application does not listen\n";
+        or die "$program does not listen\n";
 
     return ($pid, $out);
 }
