@@ -465,7 +465,7 @@ sub directives {
         # known to the block's own handler
 
         push @contexts, 'snorky_registry'
-            if $name =~ /^snorky_(?:authorize|dealer|service)$/;
+            if $name =~ /^snorky_(?:authorize|dealer|event|service)$/;
 
         $found{$name} = {
             contexts => "@contexts",

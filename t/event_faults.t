@@ -34,7 +34,7 @@ $ENV{TEST_NGINX_GLOBALS}
     =~ s/load_module\s+\S*ngx_snorky_module\.so;/load_module $faults;/
     or plan(skip_all => 'ngx_snorky_module is not a loaded one');
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(38)->todo_alerts();
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(41)->todo_alerts();
 
 my $conf = <<'EOC';
 
@@ -152,6 +152,24 @@ calm();
 
 is(scalar(of_event('lost', events($app))), 3, 'each of several is told once');
 
+# one that is terminated has no time to tell
+
+($c, $d) = clients(@slots[0, 1]);
+
+subscribe($c, 'one', 'both');
+subscribe($d, 'both');
+
+forget();
+victim($slots[0]);
+kill 'TERM', $victim;
+
+told($app, sub { of_event('lost', @_) && of_event('vacated', @_) });
+calm();
+@e = events($app);
+
+is(lost(@e) . ' ' . vacated(@e), "$generation one",
+    'so it is when a worker is terminated');
+
 stop();
 
 
@@ -219,6 +237,56 @@ calm();
 @e = events($app);
 is(lost(@e) . ' ' . vacated(@e), "$generation two",
     'one that was given up is not told again when it dies');
+
+# an old one, in whose place no other comes
+
+part();
+
+($c, $d) = clients(@slots[2, 3]);
+
+subscribe($c, 'three');
+subscribe($d, 'four');
+
+forget();
+
+my @old = @{ status_json()->{workers} };
+my ($third, $fourth) = map { my $slot = $_;
+    grep { $_->{slot} == $slot } @old } @slots[2, 3];
+
+stop_process($third->{pid}, $fourth->{pid});
+$t->reload();
+
+told($app, sub { of_event('lost', @_) == 2 && of_event('vacated', @_) == 2 });
+kill 'KILL', $third->{pid};
+
+wait_until { $t->read_file('error.log')
+    =~ /worker $third->{pid} is dead, its place is free/ };
+calm();
+
+@e = events($app);
+
+is(join(' ', sort(split / /, lost(@e)), vacated(@e)),
+    join(' ', sort($third->{generation}, $fourth->{generation}), 'four three'),
+    'nor where no other comes in its place');
+
+continue_process($fourth->{pid});
+stop();
+
+start('1m', '1s');
+
+$c = client($slots[0]);
+subscribe($c, 'one');
+
+forget();
+victim($slots[0]);
+stop_process($victim);
+$t->reload();
+kill 'KILL', $victim;
+
+@e = told($app, sub { of_event('lost', @_) && of_event('vacated', @_) });
+
+is(lost(@e) . ' ' . vacated(@e), "$generation one",
+    'which is told by one that notices');
 
 stop();
 
@@ -397,10 +465,14 @@ sub forget {
 # those who are still there would keep nginx
 
 sub stop {
+    part();
+    $t->stop();
+}
+
+
+sub part {
     $_->reset() for @all;
     @all = ();
-
-    $t->stop();
 }
 
 

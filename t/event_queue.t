@@ -310,7 +310,7 @@ $app->release('/events');
 
 my $n = $counters->{events};
 
-settled();
+told($app, sub { of_event('dropped', @_) });
 is(brief(events($app, '/events')), join(' ', map({ "connected:$_" } 1 .. $n),
     'dropped:' . (100 - $n)), 'how many these are is told in their place');
 

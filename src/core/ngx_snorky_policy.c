@@ -33,6 +33,8 @@ static ngx_int_t ngx_snorky_policy_ask(ngx_snorky_call_t *call,
     ngx_snorky_policy_t *policy, ngx_str_t *channel);
 static ngx_uint_t ngx_snorky_policy_body(ngx_snorky_call_t *call,
     ngx_str_t *command, ngx_str_t *parts);
+static ngx_uint_t ngx_snorky_policy_object(ngx_snorky_call_t *call,
+    ngx_str_t *parts);
 static void ngx_snorky_policy_done(ngx_snorky_ask_t *ask);
 static void ngx_snorky_policy_hear(ngx_snorky_verdict_t *verdict,
     ngx_snorky_answer_t *answer, ngx_log_t *log);
@@ -324,17 +326,11 @@ ngx_snorky_policy_ask(ngx_snorky_call_t *call, ngx_snorky_policy_t *policy,
 }
 
 
-/*
- * The parameters of a table's command as they were taken, so that nobody who
- * reads a repeated name otherwise allows what will not be done.
- */
-
 static ngx_uint_t
 ngx_snorky_policy_body(ngx_snorky_call_t *call, ngx_str_t *command,
     ngx_str_t *parts)
 {
-    ngx_str_t   *part;
-    ngx_uint_t   i, given;
+    ngx_str_t  *part;
 
     part = parts;
 
@@ -346,33 +342,11 @@ ngx_snorky_policy_body(ngx_snorky_call_t *call, ngx_str_t *command,
     ngx_str_set(part, "\",\"params\":");
     part++;
 
-    if (call->command == NULL) {
-        *part++ = call->object;
+    if (call->command) {
+        part += ngx_snorky_policy_object(call, part);
 
     } else {
-        given = 0;
-
-        for (i = 0; call->command->params[i].len; i++) {
-
-            if (call->params[i].text.len == 0) {
-                continue;
-            }
-
-            part->data = (u_char *) (given++ ? ",\"" : "{\"");
-            part->len = 2;
-            part++;
-
-            *part++ = ngx_snorky_call_param_name(call->command, i);
-
-            ngx_str_set(part, "\":");
-            part++;
-
-            *part++ = call->params[i].text;
-        }
-
-        part->data = (u_char *) (given ? "}" : "{}");
-        part->len = given ? 1 : 2;
-        part++;
+        *part++ = call->object;
     }
 
     if (call->id.len) {
@@ -380,6 +354,52 @@ ngx_snorky_policy_body(ngx_snorky_call_t *call, ngx_str_t *command,
         part++;
 
         *part++ = call->id;
+    }
+
+    ngx_str_set(part, "}");
+    part++;
+
+    return part - parts;
+}
+
+
+/*
+ * The parameters of a table's command as they were taken, so that nobody who
+ * reads a repeated name otherwise allows what will not be done.
+ */
+
+static ngx_uint_t
+ngx_snorky_policy_object(ngx_snorky_call_t *call, ngx_str_t *parts)
+{
+    ngx_str_t   *part;
+    ngx_uint_t   i;
+
+    part = parts;
+
+    ngx_str_set(part, "{");
+    part++;
+
+    for (i = 0; call->command->params[i].len; i++) {
+
+        if (call->params[i].text.len == 0) {
+            continue;
+        }
+
+        if (part == parts + 1) {
+            ngx_str_set(part, "\"");
+
+        } else {
+            ngx_str_set(part, ",\"");
+        }
+
+        part++;
+
+        *part++ = ngx_snorky_call_param_name(call->command, i);
+
+        ngx_str_set(part, "\":");
+        part++;
+
+        *part++ = call->params[i].text;
     }
 
     ngx_str_set(part, "}");

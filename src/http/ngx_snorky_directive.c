@@ -172,15 +172,7 @@ ngx_snorky_directive_registry_service(ngx_conf_t *cf, ngx_command_t *dummy,
     }
 
     if (ngx_strcmp(value[0].data, "snorky_event") == 0) {
-
-        if (cf->args->nelts < 3) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid number of arguments in "
-                               "\"snorky_event\" directive");
-            return NGX_CONF_ERROR;
-        }
-
-        return ngx_snorky_directive_event_of(cf, block->registry);
+        return ngx_snorky_directive_event_add(cf, block->registry);
     }
 
     if (ngx_strcmp(value[0].data, "snorky_service") != 0) {

@@ -34,23 +34,30 @@ ngx_snorky_directive_event(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_str_set(&name, NGX_SNORKY_DEFAULT_REGISTRY);
 
-    return ngx_snorky_directive_event_of(cf,
+    return ngx_snorky_directive_event_add(cf,
                           ngx_snorky_registry_find(&smcf->registries, &name));
 }
 
 
 char *
-ngx_snorky_directive_event_of(ngx_conf_t *cf, ngx_snorky_registry_t *registry)
+ngx_snorky_directive_event_add(ngx_conf_t *cf, ngx_snorky_registry_t *registry)
 {
     ngx_str_t   *value;
     ngx_uint_t   i, bit, events;
+
+    if (cf->args->nelts < 3) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid number of arguments in "
+                           "\"snorky_event\" directive");
+        return NGX_CONF_ERROR;
+    }
 
     value = cf->args->elts;
 
     if (value[1].len == 0 || value[1].data[0] != '/') {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid uri \"%V\" in \"%V\", it must begin "
-                           "with \"/\"", &value[1], &value[0]);
+                           "invalid uri \"%V\" in \"snorky_event\", "
+                           "it must begin with \"/\"", &value[1]);
         return NGX_CONF_ERROR;
     }
 

@@ -17,8 +17,8 @@
 char *ngx_snorky_directive_event(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* the same directive in a registry; NGX_CONF_OK or NGX_CONF_ERROR */
-char *ngx_snorky_directive_event_of(ngx_conf_t *cf,
+/* with cf->args; NGX_CONF_OK, or NGX_CONF_ERROR and the error is logged */
+char *ngx_snorky_directive_event_add(ngx_conf_t *cf,
     ngx_snorky_registry_t *registry);
 
 

@@ -2,8 +2,9 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * Owns the answers to requests of our own.  Called by nginx, as the first
- * filters that see them: others, as gunzip or sub_filter, have no part in it.
+ * Owns the answers to requests of our own.  Called by nginx behind its copy
+ * filter, so that all is in memory, and before gunzip, sub_filter and others,
+ * which have no part in it.
  */
 
 
