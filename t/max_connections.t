@@ -39,7 +39,7 @@ http {
 
     snorky_zone %%ZONE%%;
     snorky_drain %%DRAIN%%;
-    snorky_worker_timeout 1s;
+    snorky_worker_timeout 3s;
     snorky_service echo echo;
     snorky_service pubsub messaging;
 
