@@ -252,9 +252,8 @@ sub definition {
         ([^}]*ngx_string\("\Q$name\E"\),[^}]*)\};/xm
         or die "no type of service $name\n";
 
-    my @fields = split /,\s*/, $fields;
-
-    return { commands => $fields[2], options => $fields[4] };
+    return { commands => 'NULL', options => 'NULL',
+        $fields =~ /\.(commands|options)\s*= (\w+)/g };
 }
 
 

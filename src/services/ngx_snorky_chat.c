@@ -74,25 +74,10 @@ static ngx_snorky_command_t  ngx_snorky_chat_commands[] = {
 
 
 ngx_snorky_service_type_t  ngx_snorky_chat = {
-    NGX_SNORKY_API_VERSION,
-    ngx_string("chat"),
-    ngx_snorky_chat_commands,
-    NULL,
-    NULL,
-    0,
-    NULL,
-    NULL,
-    0,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    1
+    .version  = NGX_SNORKY_API_VERSION,
+    .name     = ngx_string("chat"),
+    .commands = ngx_snorky_chat_commands,
+    .channels = 1
 };
 
 

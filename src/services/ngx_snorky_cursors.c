@@ -154,25 +154,13 @@ static ngx_snorky_option_t  ngx_snorky_cursors_options[] = {
 
 
 ngx_snorky_service_type_t  ngx_snorky_cursors = {
-    NGX_SNORKY_API_VERSION,
-    ngx_string("cursors"),
-    ngx_snorky_cursors_commands,
-    NULL,
-    ngx_snorky_cursors_options,
-    sizeof(ngx_snorky_cursors_conf_t),
-    ngx_snorky_cursors_init,
-    NULL,
-    0,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    1
+    .version   = NGX_SNORKY_API_VERSION,
+    .name      = ngx_string("cursors"),
+    .commands  = ngx_snorky_cursors_commands,
+    .options   = ngx_snorky_cursors_options,
+    .conf_size = sizeof(ngx_snorky_cursors_conf_t),
+    .init      = ngx_snorky_cursors_init,
+    .channels  = 1
 };
 
 

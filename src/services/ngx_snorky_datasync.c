@@ -74,25 +74,18 @@ static ngx_snorky_option_t  ngx_snorky_datasync_options[] = {
 
 
 ngx_snorky_service_type_t  ngx_snorky_datasync = {
-    NGX_SNORKY_API_VERSION,
-    ngx_string("datasync"),
-    ngx_snorky_datasync_commands,
-    NULL,
-    ngx_snorky_datasync_options,
-    sizeof(ngx_snorky_datasync_conf_t),
-    ngx_snorky_datasync_init,
-    ngx_snorky_datasync_dealer,
-    sizeof(ngx_snorky_datasync_state_t),
-    ngx_snorky_datasync_open,
-    ngx_snorky_datasync_close,
-    ngx_snorky_acquired_heard,
-    ngx_snorky_datasync_released,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    0
+    .version    = NGX_SNORKY_API_VERSION,
+    .name       = ngx_string("datasync"),
+    .commands   = ngx_snorky_datasync_commands,
+    .options    = ngx_snorky_datasync_options,
+    .conf_size  = sizeof(ngx_snorky_datasync_conf_t),
+    .init       = ngx_snorky_datasync_init,
+    .dealer     = ngx_snorky_datasync_dealer,
+    .state_size = sizeof(ngx_snorky_datasync_state_t),
+    .open       = ngx_snorky_datasync_open,
+    .close      = ngx_snorky_datasync_close,
+    .heard      = ngx_snorky_acquired_heard,
+    .released   = ngx_snorky_datasync_released
 };
 
 

@@ -14,25 +14,9 @@ static ngx_int_t ngx_snorky_echo_message(ngx_snorky_service_t *service,
 
 
 ngx_snorky_service_type_t  ngx_snorky_echo = {
-    NGX_SNORKY_API_VERSION,
-    ngx_string("echo"),
-    NULL,
-    ngx_snorky_echo_message,
-    NULL,
-    0,
-    NULL,
-    NULL,
-    0,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    0
+    .version = NGX_SNORKY_API_VERSION,
+    .name    = ngx_string("echo"),
+    .message = ngx_snorky_echo_message
 };
 
 

@@ -101,25 +101,11 @@ static ngx_snorky_option_t  ngx_snorky_messaging_options[] = {
 
 
 ngx_snorky_service_type_t  ngx_snorky_messaging = {
-    NGX_SNORKY_API_VERSION,
-    ngx_string("messaging"),
-    ngx_snorky_messaging_commands,
-    NULL,
-    ngx_snorky_messaging_options,
-    sizeof(ngx_snorky_messaging_conf_t),
-    NULL,
-    NULL,
-    0,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    0
+    .version   = NGX_SNORKY_API_VERSION,
+    .name      = ngx_string("messaging"),
+    .commands  = ngx_snorky_messaging_commands,
+    .options   = ngx_snorky_messaging_options,
+    .conf_size = sizeof(ngx_snorky_messaging_conf_t)
 };
 
 

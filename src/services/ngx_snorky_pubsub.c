@@ -102,25 +102,12 @@ static ngx_snorky_option_t  ngx_snorky_pubsub_options[] = {
 
 
 ngx_snorky_service_type_t  ngx_snorky_pubsub = {
-    NGX_SNORKY_API_VERSION,
-    ngx_string("pubsub"),
-    ngx_snorky_pubsub_commands,
-    NULL,
-    ngx_snorky_pubsub_options,
-    sizeof(ngx_snorky_pubsub_conf_t),
-    NULL,
-    NULL,
-    0,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    1
+    .version   = NGX_SNORKY_API_VERSION,
+    .name      = ngx_string("pubsub"),
+    .commands  = ngx_snorky_pubsub_commands,
+    .options   = ngx_snorky_pubsub_options,
+    .conf_size = sizeof(ngx_snorky_pubsub_conf_t),
+    .channels  = 1
 };
 
 
@@ -146,25 +133,12 @@ static ngx_snorky_option_t  ngx_snorky_pubsub_backend_options[] = {
 
 
 ngx_snorky_service_type_t  ngx_snorky_pubsub_backend = {
-    NGX_SNORKY_API_VERSION,
-    ngx_string("pubsub_backend"),
-    ngx_snorky_pubsub_backend_commands,
-    NULL,
-    ngx_snorky_pubsub_backend_options,
-    sizeof(ngx_snorky_pubsub_backend_conf_t),
-    ngx_snorky_pubsub_backend_init,
-    NULL,
-    0,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    0
+    .version   = NGX_SNORKY_API_VERSION,
+    .name      = ngx_string("pubsub_backend"),
+    .commands  = ngx_snorky_pubsub_backend_commands,
+    .options   = ngx_snorky_pubsub_backend_options,
+    .conf_size = sizeof(ngx_snorky_pubsub_backend_conf_t),
+    .init      = ngx_snorky_pubsub_backend_init
 };
 
 

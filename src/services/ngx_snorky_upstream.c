@@ -100,25 +100,13 @@ static ngx_snorky_option_t  ngx_snorky_upstream_options[] = {
 
 
 ngx_snorky_service_type_t  ngx_snorky_upstream = {
-    NGX_SNORKY_API_VERSION,
-    ngx_string("upstream"),
-    NULL,
-    NULL,
-    ngx_snorky_upstream_options,
-    sizeof(ngx_snorky_upstream_conf_t),
-    ngx_snorky_upstream_init,
-    NULL,
-    0,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    ngx_snorky_upstream_call,
-    NULL,
-    ngx_snorky_upstream_answered,
-    NULL,
-    NULL,
-    0
+    .version   = NGX_SNORKY_API_VERSION,
+    .name      = ngx_string("upstream"),
+    .options   = ngx_snorky_upstream_options,
+    .conf_size = sizeof(ngx_snorky_upstream_conf_t),
+    .init      = ngx_snorky_upstream_init,
+    .call      = ngx_snorky_upstream_call,
+    .answered  = ngx_snorky_upstream_answered
 };
 
 

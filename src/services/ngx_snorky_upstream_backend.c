@@ -87,25 +87,12 @@ static ngx_snorky_option_t  ngx_snorky_upstream_backend_options[] = {
 
 
 ngx_snorky_service_type_t  ngx_snorky_upstream_backend = {
-    NGX_SNORKY_API_VERSION,
-    ngx_string("upstream_backend"),
-    ngx_snorky_upstream_backend_commands,
-    NULL,
-    ngx_snorky_upstream_backend_options,
-    sizeof(ngx_snorky_upstream_backend_conf_t),
-    ngx_snorky_upstream_backend_init,
-    NULL,
-    0,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    0
+    .version   = NGX_SNORKY_API_VERSION,
+    .name      = ngx_string("upstream_backend"),
+    .commands  = ngx_snorky_upstream_backend_commands,
+    .options   = ngx_snorky_upstream_backend_options,
+    .conf_size = sizeof(ngx_snorky_upstream_backend_conf_t),
+    .init      = ngx_snorky_upstream_backend_init
 };
 
 
