@@ -24,7 +24,7 @@ VALGRIND_TESTS = $(or $(TESTS),$(filter-out \
 LEAN_TESTS = $(addprefix t/,pubsub.t pubsub_workers.t pubsub_reload.t \
                broker_worker_killed.t hub_quit.t messaging.t chat.t cursors.t \
                datasync.t websocket_tls.t websocket_close.t websocket_echo.t \
-               websocket_identity.t websocket_frame.t)
+               websocket_identity.t websocket_frame.t upstream.t event.t)
 
 DESTDIR =
 INCLUDEDIR =

@@ -18,7 +18,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http map rewrite /)->plan(2 * 214 + 17);
+my $t = Test::Nginx->new()->has(qw/ http map rewrite /)->plan(2 * 215 + 17);
 
 my $conf = <<'EOC';
 
@@ -94,6 +94,10 @@ http {
 
         location /third {
             snorky_websocket registry=third;
+        }
+
+        location /raw {
+            snorky_websocket_echo;
         }
 
         location /app {
@@ -280,6 +284,17 @@ sub identities {
 
         $c->finish();
     }
+
+    # a raw connection is no client of services
+
+    my $raw = client('anna', path => '/raw');
+
+    send_to({ identity => 'anna' }, 9);
+    said('disconnect', '{"to":{"identity":"anna"}}');
+
+    $raw->text('echo');
+    is($raw->text_in(), 'echo', "$where: a raw connection is not meant");
+    $raw->finish();
 
     return;
 }

@@ -17,6 +17,7 @@
 #include "ngx_snorky_topic.h"
 
 
+static void ngx_snorky_session_enter(ngx_snorky_session_t *s);
 static ngx_snorky_msg_t *ngx_snorky_session_build(
     ngx_snorky_service_t *service, ngx_str_t *parts, ngx_uint_t n,
     ngx_log_t *log);
@@ -47,23 +48,36 @@ ngx_snorky_session_open(ngx_snorky_session_t *s, ngx_uint_t listed)
         ngx_snorky_session_number(s);
     }
 
-    if (listed) {
-        s->listed = 1;
-        ngx_snorky_hub_add(s->hub, s);
-
-        if (ngx_snorky_news_wanted(s, NGX_SNORKY_NEWS_CONNECTED)) {
-            ngx_snorky_news_client(s, NGX_SNORKY_NEWS_CONNECTED);
-        }
-
-        ngx_snorky_reach_enter(s);
-
-        if (s->left) {
-            return;
-        }
-
-        s->connected = 1;
-        ngx_snorky_service_connected(s->registry, s);
+    if (!listed) {
+        return;
     }
+
+    s->listed = 1;
+    ngx_snorky_hub_add(s->hub, s);
+
+    /* one whose messages are no envelopes is no client of services */
+
+    if (s->limits->server) {
+        ngx_snorky_session_enter(s);
+    }
+}
+
+
+static void
+ngx_snorky_session_enter(ngx_snorky_session_t *s)
+{
+    if (ngx_snorky_news_wanted(s, NGX_SNORKY_NEWS_CONNECTED)) {
+        ngx_snorky_news_client(s, NGX_SNORKY_NEWS_CONNECTED);
+    }
+
+    ngx_snorky_reach_enter(s);
+
+    if (s->left) {
+        return;
+    }
+
+    s->connected = 1;
+    ngx_snorky_service_connected(s->registry, s);
 }
 
 
