@@ -49,6 +49,7 @@ static ngx_uint_t ngx_snorky_broker_settle_locked(ngx_snorky_broker_t *broker);
 static ngx_uint_t ngx_snorky_broker_bury_locked(ngx_snorky_broker_t *broker,
     ngx_snorky_store_tally_t *tally);
 static void ngx_snorky_broker_tell_vacated(ngx_snorky_broker_t *broker);
+static void ngx_snorky_broker_grow_vacated(ngx_snorky_broker_t *broker);
 
 
 ngx_int_t
@@ -483,31 +484,40 @@ ngx_snorky_broker_bury_locked(ngx_snorky_broker_t *broker,
 static void
 ngx_snorky_broker_tell_vacated(ngx_snorky_broker_t *broker)
 {
-    u_char                       *p, *last;
-    size_t                        size;
+    u_char                       *p;
+    size_t                        done;
     ngx_str_t                     name;
     ngx_snorky_broker_vacated_t   vacated;
 
-    p = broker->vacated;
-    last = p + broker->vacated_len;
+    done = 0;
 
-    while (p < last) {
+    while (done < broker->vacated_len) {
+
+        p = broker->vacated + done;
 
         ngx_memcpy(&vacated, p, sizeof(ngx_snorky_broker_vacated_t));
-        p += sizeof(ngx_snorky_broker_vacated_t);
 
-        name.data = p;
+        name.data = p + sizeof(ngx_snorky_broker_vacated_t);
         name.len = vacated.len;
-        p += vacated.len;
+
+        done += sizeof(ngx_snorky_broker_vacated_t) + vacated.len;
 
         broker->handlers->vacated(broker->data, &name, vacated.sequence);
     }
 
     broker->vacated_len = 0;
 
-    if (broker->vacated_need <= broker->vacated_size) {
-        return;
+    if (broker->vacated_need > broker->vacated_size) {
+        ngx_snorky_broker_grow_vacated(broker);
     }
+}
+
+
+static void
+ngx_snorky_broker_grow_vacated(ngx_snorky_broker_t *broker)
+{
+    u_char  *p;
+    size_t   size;
 
     size = ngx_max(broker->vacated_need, NGX_SNORKY_BROKER_VACATED);
 
