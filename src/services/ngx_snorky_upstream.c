@@ -349,6 +349,10 @@ ngx_snorky_upstream_text(ngx_snorky_call_t *call, ngx_snorky_answer_t *answer,
 {
     ngx_int_t  rc;
 
+    if (answer->body.len == 0) {
+        return NGX_DECLINED;
+    }
+
     switch (answer->type) {
 
     case NGX_SNORKY_ANSWER_JSON:
