@@ -3,7 +3,7 @@
 # Copyright (C) The ngx_snorky_module authors
 #
 # upstream: the application need not speak HTTP.  Whatever nginx has a "pass"
-# for may answer calls: FastCGI and SCGI here, as what comes with them.
+# for may answer calls: FastCGI, SCGI, uwsgi, gRPC, and njs inside of nginx.
 
 use strict;
 use warnings;
@@ -20,11 +20,50 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http fastcgi scgi /)->plan(16);
+my $t = Test::Nginx->new()
+    ->has(qw/ http fastcgi scgi uwsgi grpc http_v2 /)->plan(3 * 8 + 2 + 4);
 
-$t->write_file_expand('nginx.conf', <<'EOC');
+my $njs = "$ENV{TEST_NGINX_MODULES}/ngx_http_js_module.so";
+my %njs = -f $njs ? (
+    load   => "load_module $njs;",
+    import => 'js_import app.js;',
+    location => 'location /js { internal; js_content app.answer; }',
+) : ();
+
+$t->write_file('app.js', <<'EOJ');
+
+function answer(r) {
+    var call = JSON.parse(r.requestText);
+
+    if (call.command === 'later') {
+        setTimeout(function () { tell(r, call); }, 1);
+        return;
+    }
+
+    if (call.command === 'fail') {
+        r.headersOut['Content-Type'] = 'text/plain';
+        r.return(409, 'No!');
+        return;
+    }
+
+    tell(r, call);
+}
+
+function tell(r, call) {
+    r.headersOut['Content-Type'] = 'application/json';
+    r.return(200, JSON.stringify({ body: call,
+        by: r.headersIn['X-Snorky-Identity'],
+        client: r.variables.snorky_client }));
+}
+
+export default { answer };
+EOJ
+
+$t->write_file_expand('nginx.conf',
+    <<'EOC' =~ s/%%NJS_(\w+)%%/$njs{lc $1} \/\/ ''/ger);
 
 %%TEST_GLOBALS%%
+%%NJS_LOAD%%
 
 daemon off;
 
@@ -41,6 +80,11 @@ http {
 
     snorky_service upstream fastcgi pass=/fastcgi?a=b;
     snorky_service upstream scgi pass=/scgi?a=b;
+    snorky_service upstream uwsgi pass=/uwsgi?a=b;
+    snorky_service upstream grpc pass=/grpc;
+    snorky_service upstream js pass=/js;
+
+    %%NJS_IMPORT%%
 
     snorky_identity $arg_user;
 
@@ -80,16 +124,47 @@ http {
             scgi_param REMOTE_ADDR $remote_addr;
             scgi_param SERVER_PORT $server_port;
         }
+
+        location /uwsgi {
+            internal;
+            uwsgi_pass 127.0.0.1:%%PORT_8092%%;
+            uwsgi_param REQUEST_METHOD $request_method;
+            uwsgi_param QUERY_STRING $query_string;
+            uwsgi_param CONTENT_LENGTH $content_length;
+            uwsgi_param CONTENT_TYPE $content_type;
+            uwsgi_param REMOTE_ADDR $remote_addr;
+            uwsgi_param SERVER_PORT $server_port;
+        }
+
+        location /grpc {
+            internal;
+            grpc_pass grpc://127.0.0.1:%%PORT_8081%%;
+        }
+
+        %%NJS_LOCATION%%
+    }
+
+    # HTTP/2 is what gRPC speaks
+
+    server {
+        listen       127.0.0.1:%%PORT_8081%% http2;
+
+        location / {
+            fastcgi_pass 127.0.0.1:%%PORT_8090%%;
+            fastcgi_param REQUEST_METHOD $request_method;
+            fastcgi_param CONTENT_LENGTH $content_length;
+            fastcgi_param SERVER_PROTOCOL $server_protocol;
+        }
     }
 }
 
 EOC
 
-my $pid = application(port(8090), port(8091));
+my $pid = application(map { port($_) } 8090 .. 8092);
 
 $t->run();
 
-for my $kind (qw/ fastcgi scgi /) {
+for my $kind (qw/ fastcgi scgi uwsgi /) {
     my $c = Snorky->connect('/ws?user=anna', from => '127.0.0.3');
     my $got = $c->rpc($kind, 'tell', { a => 1 })->{data};
 
@@ -116,6 +191,30 @@ for my $kind (qw/ fastcgi scgi /) {
         "$kind: the next call is answered");
 
     $c->finish();
+}
+
+my $c = Snorky->connect('/ws?user=anna');
+my $got = $c->rpc('grpc', 'tell', { a => 1 })->{data};
+
+is($got->{body}, '{"command":"tell","params":{"a":1},"callId":1}',
+    'grpc: the application gets the call');
+is(join(' ', map { $got->{params}{$_} // '-' } qw/ SERVER_PROTOCOL
+    HTTP_X_SNORKY_COMMAND HTTP_X_SNORKY_IDENTITY /), 'HTTP/2.0 tell anna',
+    'grpc: and who it is from');
+
+SKIP: {
+    skip 'no njs', 4 unless %njs;
+
+    $got = $c->rpc('js', 'tell', { a => 1 })->{data};
+
+    is_deeply($got->{body},
+        { command => 'tell', params => { a => 1 }, callId => 2 },
+        'js: a function of nginx gets the call');
+    like("$got->{by} $got->{client}", qr/^anna [0-9a-f]+-[0-9a-f]+$/,
+        'js: and who it is from');
+    is($c->rpc('js', 'later', {})->{data}{by}, 'anna',
+        'js: it may take its time');
+    is($c->rpc('js', 'fail', {})->{message}, 'No!', 'js: or refuse');
 }
 
 kill 'KILL', $pid;
@@ -148,7 +247,9 @@ sub application {
         for my $listen ($select->can_read()) {
             my $s = $listen->accept() or next;
 
-            eval { $listen == $listen[0] ? fastcgi($s) : scgi($s) };
+            my ($kind) = grep { $listen == $listen[$_] } 0 .. $#listen;
+
+            eval { (\&fastcgi, \&scgi, \&uwsgi)[$kind]->($s) };
             close $s;
         }
     }
@@ -212,6 +313,20 @@ sub scgi {
 
     bytes($s, 1);
 
+    my $body = bytes($s, $params{CONTENT_LENGTH});
+
+    print $s answer(\%params, $body) // return;
+    $s->flush();
+
+    return;
+}
+
+
+sub uwsgi {
+    my ($s) = @_;
+
+    my (undef, $length) = unpack 'CvC', bytes($s, 4);
+    my %params = unpack '(v/a v/a)*', bytes($s, $length);
     my $body = bytes($s, $params{CONTENT_LENGTH});
 
     print $s answer(\%params, $body) // return;
