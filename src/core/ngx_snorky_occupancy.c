@@ -62,8 +62,8 @@ ngx_snorky_occupancy_came(ngx_snorky_topic_t *topic, ngx_snorky_session_t *s)
 
 
 /*
- * When the worker ends at once, it is for the others to
- * tell what has become of the channel.
+ * When the worker ends at once, it is for the others to tell what has become
+ * of the channel.
  */
 
 void
