@@ -10,15 +10,17 @@ use warnings;
 
 use File::Temp ();
 use FindBin;
+use IO::Select ();
 use Test::More;
 
 BEGIN { push @INC, "$FindBin::Bin/lib" }
 
 use Test::Nginx;
 use Snorky;
+use Snorky::Stop;
 
 
-my $t = Test::Nginx->new()->has(qw/ http map rewrite /)->plan(2 * 215 + 17);
+my $t = Test::Nginx->new()->has(qw/ http map rewrite /)->plan(2 * 215 + 3 + 17);
 
 my $conf = <<'EOC';
 
@@ -145,6 +147,7 @@ for my $layout ([ 1, 'off' ], [ 4, 'on' ]) {
     returning();
     counting();
     waking();
+    answering() if @slots > 1;
 
     is(wait_until { counters()->{sessions} == 0 }, 1, "$where: all have gone");
     is(scalar(() = $t->read_file('error.log') =~ /\[(?:warn|error|crit)\]/g),
@@ -813,6 +816,78 @@ sub said {
     my ($said) = $text =~ /"message":"(.*)"\}$/;
 
     return $said // ($text =~ /"data":(.*)\}$/)[0];
+}
+
+
+# What the application has published before it answers comes before its answer,
+# also where the client's worker has more of the log to read than it does at a
+# time.
+
+sub answering {
+    my $c = connect_to_worker($slots[0], '/ws?user=anna', port => port(8081));
+    my ($worker) = grep { $_->{slot} == $slots[0] }
+        @{ status_json()->{workers} };
+    my $h = connection_to_another($slots[0]);
+
+    $c->rpc('news', 'subscribe', { channel => 1 });
+
+    # those of calls that were given up
+
+    close $silent->accept() while IO::Select->new($silent)->can_read(0);
+
+    $c->call('slow', 'x', {});
+
+    my $question = $silent->accept();
+    my $asked = '';
+
+    sysread $question, $asked, 65536, length $asked
+        until $asked =~ /"callId":\d+\}$/;
+
+    stop_process($worker->{pid});
+
+    my $news = envelope('news', { command => 'publish', callId => 1,
+        params => { channel => 1, message => 'x' x 10000 } });
+    my $send = envelope('app', { command => 'send', callId => 1,
+        params => { to => { identity => 'anna' }, message => 'last' } });
+
+    my $r = backend_post('/backend', '[' . join(',', ($news) x 40, $send)
+        . ']', key => 'swordfish', on => $h);
+
+    is($r->{status}, 200, "$where: much is published, then one is sent to");
+
+    print $question "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n"
+        . "Content-Length: 2\r\n\r\n17";
+    $question->flush();
+    close $question;
+
+    continue_process($worker->{pid});
+
+    my @texts = map { $c->text_in() // '' } 1 .. 42;
+
+    is($texts[40], envelope('app', 'last'), "$where: it hears of that");
+    like($texts[41], qr/"data":17/, "$where: before the answer");
+
+    $c->finish();
+
+    return;
+}
+
+
+# a kept connection of a backend
+
+sub connection_to_another {
+    my ($slot) = @_;
+
+    for (1 .. 200) {
+        my $h = Snorky->dial(port => port(8081));
+        my $r = backend_post('/backend', envelope('app', { command => 'send',
+            callId => 1, params => { to => { client => 'nobody' },
+            message => 1 } }), key => 'swordfish', on => $h);
+
+        return $h if $r->{headers}{'x-worker'} != $slot;
+    }
+
+    die "no connection to another worker\n";
 }
 
 
