@@ -243,6 +243,10 @@ $_->rpc('messaging', 'subscribe', { channel => 'c' }) for @clients;
 $t->reload();
 wait_until { 4 == grep { !$old{ $_->{pid} } } @{ live() } };
 
+# until they have heard of it, another is put in its place
+
+wait_until { !grep { $old{ $_->{pid} } && !$_->{quitting} } @{ live() } };
+
 my $listener = connect_to_worker([ map { $_->{slot} }
     grep { !$old{ $_->{pid} } } @{ live() } ], '/ws', port => $port);
 $listener->rpc('messaging', 'subscribe', { channel => 'c' });
