@@ -26,6 +26,7 @@
 #include "ngx_snorky_peer.h"
 #include "ngx_snorky_policy_conf.h"
 #include "ngx_snorky_pubsub.h"
+#include "ngx_snorky_sockjs.h"
 #include "ngx_snorky_type.h"
 #include "ngx_snorky_upstream.h"
 #include "ngx_snorky_websocket.h"
@@ -36,6 +37,10 @@
 #define NGX_SNORKY_READ_BUFFER  (64 * 1024)
 
 #define NGX_SNORKY_ZONE_SIZE    (16 * 1024 * 1024)
+
+/* the client's script, for the page in an iframe */
+#define NGX_SNORKY_SOCKJS_URL                                                 \
+    "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js"
 
 
 static ngx_int_t ngx_snorky_preconfiguration(ngx_conf_t *cf);
@@ -191,6 +196,76 @@ static ngx_command_t  ngx_snorky_commands[] = {
       ngx_snorky_directive_deflate,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("snorky_sockjs"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_snorky_directive_sockjs,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_sockjs_echo"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_snorky_directive_sockjs_echo,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_sockjs_close"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_snorky_directive_sockjs_close,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("snorky_sockjs_websocket"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, sockjs.websocket),
+      NULL },
+
+    { ngx_string("snorky_sockjs_cookie"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, sockjs.cookie),
+      NULL },
+
+    { ngx_string("snorky_sockjs_response_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, sockjs.response_limit),
+      &ngx_snorky_post_size },
+
+    { ngx_string("snorky_sockjs_heartbeat"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, sockjs.heartbeat),
+      &ngx_snorky_post_time },
+
+    { ngx_string("snorky_sockjs_disconnect_delay"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, sockjs.disconnect_delay),
+      &ngx_snorky_post_time },
+
+    { ngx_string("snorky_sockjs_sessions"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, sockjs.sessions),
+      &ngx_snorky_post_number },
+
+    { ngx_string("snorky_sockjs_url"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_snorky_loc_conf_t, sockjs.url),
       NULL },
 
     { ngx_string("snorky_backend"),
@@ -537,6 +612,12 @@ ngx_snorky_create_loc_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    slcf->sockjs.websocket = NGX_CONF_UNSET;
+    slcf->sockjs.cookie = NGX_CONF_UNSET;
+    slcf->sockjs.response_limit = NGX_CONF_UNSET_SIZE;
+    slcf->sockjs.heartbeat = NGX_CONF_UNSET_MSEC;
+    slcf->sockjs.disconnect_delay = NGX_CONF_UNSET_MSEC;
+    slcf->sockjs.sessions = NGX_CONF_UNSET_UINT;
     slcf->limits.max_depth = NGX_CONF_UNSET_UINT;
     slcf->limits.max_subscriptions = NGX_CONF_UNSET_UINT;
     slcf->limits.max_channel_size = NGX_CONF_UNSET_SIZE;
@@ -594,6 +675,19 @@ ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->backend_keys, prev->backend_keys, NULL);
     ngx_conf_merge_ptr_value(conf->max_connections, prev->max_connections,
                              NULL);
+
+    ngx_conf_merge_value(conf->sockjs.websocket, prev->sockjs.websocket, 1);
+    ngx_conf_merge_value(conf->sockjs.cookie, prev->sockjs.cookie, 0);
+    ngx_conf_merge_size_value(conf->sockjs.response_limit,
+                              prev->sockjs.response_limit, 128 * 1024);
+    ngx_conf_merge_msec_value(conf->sockjs.heartbeat,
+                              prev->sockjs.heartbeat, 25000);
+    ngx_conf_merge_msec_value(conf->sockjs.disconnect_delay,
+                              prev->sockjs.disconnect_delay, 5000);
+    ngx_conf_merge_uint_value(conf->sockjs.sessions,
+                              prev->sockjs.sessions, 10000);
+    ngx_conf_merge_str_value(conf->sockjs.url, prev->sockjs.url,
+                             NGX_SNORKY_SOCKJS_URL);
 
     ngx_snorky_location_inherit(cf, prev, conf);
 
@@ -661,6 +755,10 @@ ngx_snorky_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    if (ngx_snorky_sockjs_open_worker(worker, cycle->log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_snorky_flusher_init(&worker->flusher, cycle->log);
     ngx_snorky_inner_open_worker(worker);
 
@@ -682,6 +780,7 @@ ngx_snorky_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_snorky_hub_exit(smcf->worker->hub);
+    ngx_snorky_sockjs_close_worker(smcf->worker);
     ngx_snorky_websocket_close_worker(smcf->worker);
     ngx_snorky_inner_close_worker(smcf->worker);
     ngx_snorky_policy_conf_close_all(&smcf->registries);

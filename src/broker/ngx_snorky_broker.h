@@ -149,6 +149,10 @@ uint64_t ngx_snorky_broker_session(ngx_snorky_broker_t *broker);
 /* the worker's, which differs from that of any other in the zone's life */
 uint64_t ngx_snorky_broker_generation(ngx_snorky_broker_t *broker);
 
+/* whether such a worker has its seat, as far as it is known */
+ngx_uint_t ngx_snorky_broker_seated(ngx_snorky_broker_t *broker,
+    uint64_t generation);
+
 /* the generation of the worker that gave a session its number */
 #define ngx_snorky_broker_session_worker(session)  ((session) >> 40)
 
@@ -286,6 +290,18 @@ typedef struct {
 
 ngx_int_t ngx_snorky_broker_count(ngx_snorky_broker_t *broker,
     ngx_snorky_broker_count_t *counts, ngx_uint_t n);
+
+/*
+ * The worker that has counted a client under a key for which there may be one
+ * at most: its generation; it may be dead.
+ *
+ *   NGX_OK
+ *   NGX_DECLINED  there is none
+ *   NGX_AGAIN     no seat, or the mutex can't be had
+ */
+
+ngx_int_t ngx_snorky_broker_counter(ngx_snorky_broker_t *broker,
+    ngx_snorky_broker_count_t *count, uint64_t *generation);
 
 /*
  * This worker begins to have listeners in a channel: a topic's name and hash.

@@ -54,8 +54,6 @@ ngx_snorky_broker_publish(ngx_snorky_broker_t *broker,
         return rc;
     }
 
-    broker->stats->publications++;
-
     ngx_snorky_broker_wake_listeners(broker, text->hash);
     ngx_snorky_broker_drain(broker);
 

@@ -165,3 +165,24 @@ ngx_snorky_broker_judge_slot(ngx_snorky_broker_t *broker,
         broker->handlers->room(broker->data);
     }
 }
+
+
+ngx_uint_t
+ngx_snorky_broker_seated(ngx_snorky_broker_t *broker, uint64_t generation)
+{
+    ngx_uint_t          i;
+    ngx_snorky_zone_t  *zone;
+    ngx_snorky_slot_t  *slot;
+
+    zone = broker->zone;
+
+    for (i = 0; i < zone->top; i++) {
+        slot = &zone->slots[i];
+
+        if (ngx_snorky_load(&slot->generation) == generation) {
+            return ngx_snorky_load(&slot->state) == NGX_SNORKY_SLOT_LIVE;
+        }
+    }
+
+    return 0;
+}

@@ -189,6 +189,23 @@ ngx_snorky_broker_count_add(ngx_snorky_broker_t *broker,
 
 
 ngx_int_t
+ngx_snorky_broker_counter(ngx_snorky_broker_t *broker,
+    ngx_snorky_broker_count_t *count, uint64_t *generation)
+{
+    if (!ngx_snorky_broker_tally_lock(broker)) {
+        return NGX_AGAIN;
+    }
+
+    *generation = ngx_snorky_tally_owner_locked(&broker->zone->store,
+                                                count->hash, &count->key);
+
+    ngx_snorky_zone_unlock(broker->zone);
+
+    return *generation ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_int_t
 ngx_snorky_broker_occupy(ngx_snorky_broker_t *broker, uint64_t hash,
     ngx_str_t *name, ngx_snorky_store_tally_t **tally, uint64_t *sequence)
 {

@@ -9,6 +9,7 @@
 
 #include "ngx_snorky_hub.h"
 #include "ngx_snorky_change.h"
+#include "ngx_snorky_mailbox.h"
 #include "ngx_snorky_news.h"
 #include "ngx_snorky_occupancy.h"
 #include "ngx_snorky_session.h"
@@ -24,6 +25,9 @@
 
 static void ngx_snorky_hub_close_queue(ngx_queue_t *sessions, ngx_uint_t code,
     const char *reason);
+static void *ngx_snorky_hub_find(void *data, uint64_t hash, ngx_str_t *name);
+static ngx_int_t ngx_snorky_hub_deliver(void *data, void *found,
+    ngx_snorky_msg_t *msg, uint64_t except, ngx_str_t *only);
 static void ngx_snorky_hub_room(void *data);
 static void ngx_snorky_hub_lost(void *data);
 static void ngx_snorky_hub_quit(void *data, ngx_uint_t at_once);
@@ -37,8 +41,8 @@ static void ngx_snorky_hub_clean_handler(ngx_event_t *ev);
 
 
 static ngx_snorky_broker_handlers_t  ngx_snorky_hub_broker_handlers = {
-    ngx_snorky_topic_find,
-    ngx_snorky_topic_deliver,
+    ngx_snorky_hub_find,
+    ngx_snorky_hub_deliver,
     ngx_snorky_hub_room,
     ngx_snorky_hub_lost,
     ngx_snorky_hub_quit,
@@ -147,6 +151,7 @@ ngx_snorky_hub_close(ngx_snorky_hub_t *hub)
         ngx_delete_posted_event(&hub->clean);
     }
 
+    ngx_snorky_mailbox_close(hub);
     ngx_snorky_occupancy_finish(hub);
     ngx_snorky_outbox_finish(hub);
 
@@ -291,6 +296,33 @@ ngx_snorky_hub_resume(ngx_snorky_hub_t *hub, ngx_snorky_session_t *s,
 }
 
 
+static void *
+ngx_snorky_hub_find(void *data, uint64_t hash, ngx_str_t *name)
+{
+    ngx_snorky_hub_t *hub = data;
+
+    if (ngx_snorky_mailbox_is(hub->mailbox, name)) {
+        return hub->mailbox;
+    }
+
+    return ngx_snorky_topic_find(hub, hash, name);
+}
+
+
+static ngx_int_t
+ngx_snorky_hub_deliver(void *data, void *found, ngx_snorky_msg_t *msg,
+    uint64_t except, ngx_str_t *only)
+{
+    ngx_snorky_hub_t *hub = data;
+
+    if (found == hub->mailbox) {
+        return ngx_snorky_mailbox_put(hub->mailbox, msg);
+    }
+
+    return ngx_snorky_topic_deliver(hub, found, msg, except, only);
+}
+
+
 /* those who have waited longest come first; one that must wait on ends it */
 
 static void
@@ -300,6 +332,8 @@ ngx_snorky_hub_room(void *data)
 
     ngx_queue_t           *q;
     ngx_snorky_session_t  *s;
+
+    ngx_snorky_mailbox_room(hub->mailbox);
 
     while (!ngx_queue_empty(&hub->waiting)) {
         q = ngx_queue_head(&hub->waiting);
@@ -403,6 +437,7 @@ ngx_snorky_hub_lost(void *data)
     ngx_snorky_hub_close_sessions(hub, NGX_SNORKY_HUB_RESTART,
                                   "service restart");
 
+    ngx_snorky_mailbox_lost(hub->mailbox);
     ngx_snorky_occupancy_lost(hub);
 }
 

@@ -26,6 +26,9 @@
 #define NGX_SNORKY_HUB_RESTART  1012
 
 
+typedef struct ngx_snorky_mailbox_s  ngx_snorky_mailbox_t;
+
+
 typedef struct {
     ngx_snorky_broker_conf_t   broker;
     ngx_msec_t                 drain;       /* sessions of an old worker */
@@ -46,6 +49,7 @@ typedef struct {
 
     ngx_snorky_map_t           topics;
     ngx_snorky_map_t           reached;     /* those of single clients */
+    ngx_snorky_mailbox_t      *mailbox;     /* NULL: nobody uses it */
     ngx_queue_t                sessions;
     ngx_queue_t                ending;      /* sessions, as soon as they can */
     ngx_queue_t                waiting;     /* in the order of their coming */

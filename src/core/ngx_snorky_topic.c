@@ -410,6 +410,10 @@ ngx_snorky_topic_append(ngx_snorky_call_t *call,
         return ngx_snorky_call_again(call);
     }
 
+    if (rc == NGX_OK) {
+        call->session->hub->stats->publications++;
+    }
+
     return rc;
 }
 

@@ -8,6 +8,7 @@
 
 
 #include "ngx_snorky_backend.h"
+#include "ngx_snorky_body.h"
 #include "ngx_snorky_dispatch.h"
 #include "ngx_snorky_header.h"
 #include "ngx_snorky.h"
@@ -33,8 +34,6 @@ static ngx_int_t ngx_snorky_backend_check_key(ngx_http_request_t *r,
 static ngx_uint_t ngx_snorky_backend_equal(ngx_str_t *one, ngx_str_t *two);
 static void ngx_snorky_backend_body_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_snorky_backend_open(ngx_http_request_t *r);
-static ngx_int_t ngx_snorky_backend_read_body(ngx_http_request_t *r,
-    ngx_str_t *body);
 static ngx_int_t ngx_snorky_backend_split(ngx_snorky_backend_t *backend,
     ngx_str_t *body);
 static ngx_uint_t ngx_snorky_backend_batch(ngx_str_t *body);
@@ -241,10 +240,19 @@ ngx_snorky_backend_open(ngx_http_request_t *r)
     cln->handler = ngx_snorky_backend_cleanup;
     cln->data = backend;
 
-    rc = ngx_snorky_backend_read_body(r, &body);
+    switch (ngx_snorky_body_text(r, &body)) {
 
-    if (rc == NGX_OK) {
+    case NGX_OK:
         rc = ngx_snorky_backend_split(backend, &body);
+        break;
+
+    case NGX_DECLINED:
+        rc = NGX_HTTP_BAD_REQUEST;
+        break;
+
+    default: /* NGX_ERROR */
+        rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        break;
     }
 
     if (rc != NGX_OK) {
@@ -252,71 +260,6 @@ ngx_snorky_backend_open(ngx_http_request_t *r)
     }
 
     return ngx_snorky_backend_run(backend);
-}
-
-
-/* in one piece, from memory or from the file that nginx put it into */
-
-static ngx_int_t
-ngx_snorky_backend_read_body(ngx_http_request_t *r, ngx_str_t *body)
-{
-    u_char       *p;
-    off_t         len;
-    size_t        size;
-    ssize_t       n;
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
-
-    ngx_str_null(body);
-
-    if (r->request_body == NULL || r->request_body->bufs == NULL) {
-        return NGX_HTTP_BAD_REQUEST;
-    }
-
-    cl = r->request_body->bufs;
-
-    if (cl->next == NULL && ngx_buf_in_memory(cl->buf)) {
-        body->data = cl->buf->pos;
-        body->len = cl->buf->last - cl->buf->pos;
-
-        return NGX_OK;
-    }
-
-    for (len = 0; cl; cl = cl->next) {
-        len += ngx_buf_size(cl->buf);
-    }
-
-    p = ngx_pnalloc(r->pool, (size_t) ngx_max(len, 1));
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    body->data = p;
-    body->len = (size_t) len;
-
-    for (cl = r->request_body->bufs; cl; cl = cl->next) {
-        b = cl->buf;
-        size = (size_t) ngx_buf_size(b);
-
-        if (size == 0) {
-            continue;
-        }
-
-        if (!b->in_file || ngx_buf_in_memory(b)) {
-            p = ngx_cpymem(p, b->pos, size);
-            continue;
-        }
-
-        n = ngx_read_file(b->file, p, size, b->file_pos);
-
-        if (n != (ssize_t) size) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        p += n;
-    }
-
-    return NGX_OK;
 }
 
 

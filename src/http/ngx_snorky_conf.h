@@ -27,6 +27,8 @@
 /* what connections share for permessage-deflate */
 typedef struct ngx_snorky_ws_deflates_s  ngx_snorky_ws_deflates_t;
 
+typedef struct ngx_snorky_sockjs_worker_s  ngx_snorky_sockjs_worker_t;
+
 
 /* Made in init_process, in workers only. */
 
@@ -38,6 +40,7 @@ typedef struct {
     ngx_queue_t                  inners;    /* requests of our own */
     uint64_t                     delivered; /* before the connection's turn */
     ngx_snorky_ws_deflates_t    *deflates;
+    ngx_snorky_sockjs_worker_t  *sockjs;
     u_char                      *buffer;    /* all sockets are read into it */
     size_t                       buffer_size;
 } ngx_snorky_worker_t;
@@ -66,6 +69,26 @@ typedef struct {
 
 
 typedef struct {
+    ngx_flag_t                   websocket;
+    ngx_flag_t                   cookie;
+    size_t                       response_limit;    /* bytes */
+    ngx_msec_t                   heartbeat;
+    ngx_msec_t                   disconnect_delay;
+    ngx_uint_t                   sessions;      /* on all workers */
+    ngx_str_t                    url;           /* of the client's script */
+
+    ngx_str_t                    prefix;        /* without a slash behind */
+    ngx_str_t                    scope;         /* of sessions' ids */
+    ngx_str_t                    iframe;        /* the page ... */
+    ngx_str_t                    etag;          /* ... in quotes */
+
+    /* who waits for these times */
+    ngx_snorky_timeout_queue_t  *beats;
+    ngx_snorky_timeout_queue_t  *absences;
+} ngx_snorky_sockjs_conf_t;
+
+
+typedef struct {
     ngx_snorky_limits_t          limits;
     size_t                       max_message_size;
     size_t                       send_buffer;
@@ -88,12 +111,16 @@ typedef struct {
     ngx_array_t                 *max_connections; /* of ngx_snorky_limit_t */
     ngx_array_t                 *backend_keys;  /* ngx_http_complex_value_t */
 
+    ngx_snorky_sockjs_conf_t     sockjs;
+
     ngx_str_t                    registry_name;
     ngx_snorky_registry_t       *registry;
     ngx_http_handler_pt          handler;       /* NULL: none of ours */
 
     unsigned                     websocket:1;
+    unsigned                     sockjs_used:1; /* and websocket, too */
     unsigned                     echo:1;        /* a raw one */
+    unsigned                     go_away:1;     /* SockJS: closed at once */
     unsigned                     backend:1;
 } ngx_snorky_loc_conf_t;
 

@@ -15,6 +15,7 @@
 #include "ngx_snorky_header.h"
 #include "ngx_snorky_limit.h"
 #include "ngx_snorky_origin.h"
+#include "ngx_snorky_sockjs.h"
 #include "ngx_snorky_status.h"
 #include "ngx_snorky_websocket.h"
 #include "ngx_snorky_zone.h"
@@ -302,6 +303,50 @@ ngx_snorky_directive_websocket_echo(ngx_conf_t *cf, ngx_command_t *cmd,
     slcf->echo = 1;
 
     return ngx_snorky_directive_handler(cf, cmd, ngx_snorky_websocket_handler);
+}
+
+
+char *
+ngx_snorky_directive_sockjs(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_snorky_loc_conf_t *slcf = conf;
+
+    slcf->websocket = 1;
+    slcf->sockjs_used = 1;
+
+    if (ngx_snorky_directive_registry_name(cf, slcf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_snorky_directive_handler(cf, cmd, ngx_snorky_sockjs_handler);
+}
+
+
+char *
+ngx_snorky_directive_sockjs_echo(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_snorky_loc_conf_t *slcf = conf;
+
+    slcf->websocket = 1;
+    slcf->sockjs_used = 1;
+    slcf->echo = 1;
+
+    return ngx_snorky_directive_handler(cf, cmd, ngx_snorky_sockjs_handler);
+}
+
+
+char *
+ngx_snorky_directive_sockjs_close(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_snorky_loc_conf_t *slcf = conf;
+
+    slcf->websocket = 1;
+    slcf->sockjs_used = 1;
+    slcf->go_away = 1;
+
+    return ngx_snorky_directive_handler(cf, cmd, ngx_snorky_sockjs_handler);
 }
 
 

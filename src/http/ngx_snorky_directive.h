@@ -27,6 +27,12 @@ char *ngx_snorky_directive_websocket(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_snorky_directive_websocket_echo(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_snorky_directive_sockjs(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_snorky_directive_sockjs_echo(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_snorky_directive_sockjs_close(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_snorky_directive_backend(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_snorky_directive_status(ngx_conf_t *cf, ngx_command_t *cmd,

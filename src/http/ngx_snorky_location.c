@@ -8,6 +8,7 @@
 
 
 #include "ngx_snorky_location.h"
+#include "ngx_snorky_sockjs.h"
 #include "ngx_snorky_websocket.h"
 
 
@@ -29,7 +30,10 @@ ngx_snorky_location_inherit(ngx_conf_t *cf, ngx_snorky_loc_conf_t *prev,
 
     conf->handler = prev->handler;
     conf->websocket = prev->websocket;
+    conf->sockjs_used = prev->sockjs_used;
+    conf->sockjs.prefix = prev->sockjs.prefix;
     conf->echo = prev->echo;
+    conf->go_away = prev->go_away;
     conf->backend = prev->backend;
     conf->registry_name = prev->registry_name;
 }
@@ -69,7 +73,7 @@ ngx_snorky_location_init(ngx_conf_t *cf, ngx_snorky_loc_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (!conf->echo) {
+    if (!conf->echo && !conf->go_away) {
         conf->limits.server = cscf->ctx;
     }
 
@@ -97,7 +101,15 @@ ngx_snorky_location_init(ngx_conf_t *cf, ngx_snorky_loc_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (conf->registry->services.nelts == 0 && !conf->echo) {
+    if (conf->sockjs_used && ngx_snorky_sockjs_init(cf, smcf, conf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->registry->services.nelts == 0
+        && !conf->echo
+        && !conf->go_away)
+    {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "there is no \"snorky_service\" in registry \"%V\"",
                       &conf->registry_name);

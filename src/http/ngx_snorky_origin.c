@@ -289,3 +289,10 @@ ngx_snorky_origin_equal(ngx_str_t *one, ngx_str_t *two)
             && ngx_strncasecmp(one->data, two->data, one->len) == 0)
            ? NGX_OK : NGX_DECLINED;
 }
+
+
+ngx_int_t
+ngx_snorky_origin_check_page(ngx_http_request_t *r, ngx_array_t *patterns)
+{
+    return ngx_snorky_origin_check(r, patterns);
+}

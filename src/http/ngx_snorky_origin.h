@@ -47,5 +47,15 @@ char *ngx_snorky_origin_parse(ngx_conf_t *cf, ngx_str_t *arg,
 ngx_int_t ngx_snorky_origin_check(ngx_http_request_t *r,
     ngx_array_t *patterns);
 
+/*
+ * The same for requests that a page may make without telling its origin (as
+ * for a script): then the Referer (RFC 9110, 10.1.3) counts; and without one,
+ * Sec-Fetch-Site (W3C Fetch Metadata), which must not be "cross-site" unless
+ * any origin is allowed.
+ */
+
+ngx_int_t ngx_snorky_origin_check_page(ngx_http_request_t *r,
+    ngx_array_t *patterns);
+
 
 #endif /* _NGX_SNORKY_ORIGIN_H_INCLUDED_ */

@@ -179,6 +179,13 @@ ngx_snorky_websocket_handler(ngx_http_request_t *r)
 }
 
 
+ngx_int_t
+ngx_snorky_websocket_handler_sockjs(ngx_http_request_t *r)
+{
+    return NGX_HTTP_NOT_FOUND;
+}
+
+
 static ngx_snorky_ws_t *
 ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker,
     ngx_snorky_deflate_params_t *deflate)

@@ -16,6 +16,9 @@
 /* the content handler of a location with snorky_websocket(_echo) */
 ngx_int_t ngx_snorky_websocket_handler(ngx_http_request_t *r);
 
+/* the same, for messages in the frames of SockJS */
+ngx_int_t ngx_snorky_websocket_handler_sockjs(ngx_http_request_t *r);
+
 /*
  * While the configuration is read: the queues of a location, from its times.
  * NGX_OK, or NGX_ERROR: no memory.

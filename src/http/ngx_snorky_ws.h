@@ -68,6 +68,7 @@ typedef struct {
     unsigned                    full:1;     /* our answers are not read */
     unsigned                    accepting:1;
     unsigned                    counted:1;  /* why it ends */
+    unsigned                    sockjs:1;   /* in SockJS's frames */
 } ngx_snorky_ws_t;
 
 

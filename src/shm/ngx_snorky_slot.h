@@ -39,6 +39,7 @@ typedef struct {
     uint64_t                  sessions;
     uint64_t                  sessions_websocket;
     uint64_t                  sessions_echo;
+    uint64_t                  sessions_sockjs;
     uint64_t                  subscriptions;
     uint64_t                  channels;
     uint64_t                  waiting;
@@ -72,6 +73,7 @@ typedef struct {
     uint64_t                  events_sent;
     uint64_t                  events_retried;
     uint64_t                  events_dropped;
+    uint64_t                  letters;
     uint64_t                  bells_sent;
     uint64_t                  bells_received;
     uint64_t                  revoked;

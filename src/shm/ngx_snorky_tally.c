@@ -9,6 +9,10 @@
 #include "ngx_snorky_tally.h"
 
 
+static ngx_uint_t ngx_snorky_tally_is(ngx_snorky_store_tally_t *tally,
+    uint64_t hash, ngx_str_t *key, ngx_uint_t channel);
+
+
 ngx_snorky_store_tally_t *
 ngx_snorky_tally_find_locked(ngx_snorky_store_t *store, uint64_t hash,
     ngx_str_t *key, ngx_uint_t channel, uint64_t owner, uint64_t *sum)
@@ -22,11 +26,7 @@ ngx_snorky_tally_find_locked(ngx_snorky_store_t *store, uint64_t hash,
          tally;
          tally = tally->next)
     {
-        if (tally->hash != hash
-            || tally->channel != channel
-            || tally->len != key->len
-            || ngx_memcmp(tally->key, key->data, key->len) != 0)
-        {
+        if (!ngx_snorky_tally_is(tally, hash, key, channel)) {
             continue;
         }
 
@@ -38,6 +38,36 @@ ngx_snorky_tally_find_locked(ngx_snorky_store_t *store, uint64_t hash,
     }
 
     return own;
+}
+
+
+static ngx_uint_t
+ngx_snorky_tally_is(ngx_snorky_store_tally_t *tally, uint64_t hash,
+    ngx_str_t *key, ngx_uint_t channel)
+{
+    return tally->hash == hash
+           && tally->channel == channel
+           && tally->len == key->len
+           && ngx_memcmp(tally->key, key->data, key->len) == 0;
+}
+
+
+uint32_t
+ngx_snorky_tally_owner_locked(ngx_snorky_store_t *store, uint64_t hash,
+    ngx_str_t *key)
+{
+    ngx_snorky_store_tally_t  *tally;
+
+    for (tally = store->tallies[hash & store->tally_mask];
+         tally;
+         tally = tally->next)
+    {
+        if (ngx_snorky_tally_is(tally, hash, key, 0) && tally->count) {
+            return tally->owner;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -44,6 +44,10 @@ ngx_snorky_store_tally_t *ngx_snorky_tally_find_locked(
     ngx_snorky_store_t *store, uint64_t hash, ngx_str_t *key,
     ngx_uint_t channel, uint64_t owner, uint64_t *sum);
 
+/* who has counted a client under a key, or one of them; 0: nobody */
+uint32_t ngx_snorky_tally_owner_locked(ngx_snorky_store_t *store,
+    uint64_t hash, ngx_str_t *key);
+
 /* a new one, that has counted nobody; NULL: the store is full */
 ngx_snorky_store_tally_t *ngx_snorky_tally_add_locked(
     ngx_snorky_store_t *store, uint64_t hash, ngx_str_t *key,

@@ -18,7 +18,7 @@
 
 
 /* grows with every change of what lies in the zone */
-#define NGX_SNORKY_ZONE_LAYOUT    6
+#define NGX_SNORKY_ZONE_LAYOUT    7
 
 /* bytes; below, not even a small log has room */
 #define NGX_SNORKY_ZONE_MIN_SIZE  (64 * 1024)
