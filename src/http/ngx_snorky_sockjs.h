@@ -41,6 +41,7 @@ struct ngx_snorky_sockjs_worker_s {
     ngx_snorky_worker_t        *worker;
     ngx_snorky_map_t            sessions;   /* by key; those that live here */
     ngx_snorky_map_t            requests;   /* by number */
+    ngx_queue_t                 asking;     /* the same requests */
     uint64_t                    number;     /* the last request's */
     ngx_event_t                 watch;      /* over those of other workers */
     ngx_queue_t                 dirty;      /* sessions, to be flushed */
