@@ -21,6 +21,10 @@
 #include <ngx_sha1.h>
 
 
+/* the client's script, for the page in an iframe */
+#define NGX_SNORKY_SOCKJS_URL                                                 \
+    "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js"
+
 /* ms */
 #define NGX_SNORKY_SOCKJS_WATCH  250
 
@@ -361,6 +365,34 @@ ngx_snorky_sockjs_key(ngx_http_request_t *r, ngx_str_t *session,
     ngx_sha1_update(&sha1, session->data, session->len);
     ngx_sha1_update(&sha1, identity->data, identity->len);
     ngx_sha1_final(key, &sha1);
+}
+
+
+void
+ngx_snorky_sockjs_create_conf(ngx_snorky_sockjs_conf_t *conf)
+{
+    conf->websocket = NGX_CONF_UNSET;
+    conf->cookie = NGX_CONF_UNSET;
+    conf->response_limit = NGX_CONF_UNSET_SIZE;
+    conf->heartbeat = NGX_CONF_UNSET_MSEC;
+    conf->disconnect_delay = NGX_CONF_UNSET_MSEC;
+    conf->sessions = NGX_CONF_UNSET_UINT;
+}
+
+
+void
+ngx_snorky_sockjs_merge_conf(ngx_snorky_sockjs_conf_t *prev,
+    ngx_snorky_sockjs_conf_t *conf)
+{
+    ngx_conf_merge_value(conf->websocket, prev->websocket, 1);
+    ngx_conf_merge_value(conf->cookie, prev->cookie, 0);
+    ngx_conf_merge_size_value(conf->response_limit, prev->response_limit,
+                              128 * 1024);
+    ngx_conf_merge_msec_value(conf->heartbeat, prev->heartbeat, 25000);
+    ngx_conf_merge_msec_value(conf->disconnect_delay,
+                              prev->disconnect_delay, 5000);
+    ngx_conf_merge_uint_value(conf->sessions, prev->sessions, 10000);
+    ngx_conf_merge_str_value(conf->url, prev->url, NGX_SNORKY_SOCKJS_URL);
 }
 
 

@@ -53,6 +53,11 @@ struct ngx_snorky_sockjs_worker_s {
 /* the content handler of a location with snorky_sockjs, _echo or _close */
 ngx_int_t ngx_snorky_sockjs_handler(ngx_http_request_t *r);
 
+/* the values of directives, as other modules make theirs */
+void ngx_snorky_sockjs_create_conf(ngx_snorky_sockjs_conf_t *conf);
+void ngx_snorky_sockjs_merge_conf(ngx_snorky_sockjs_conf_t *prev,
+    ngx_snorky_sockjs_conf_t *conf);
+
 /*
  * While the configuration is merged: checks the location, and makes what
  * depends on nothing else.  NGX_OK, or NGX_ERROR, logged.
