@@ -24,7 +24,7 @@ typedef enum {
     NGX_SNORKY_SOCKJS_WEBSOCKET = 0,    /* the frame as it is */
     NGX_SNORKY_SOCKJS_XHR,              /* frame \n */
     NGX_SNORKY_SOCKJS_XHR_STREAMING,    /* the same */
-    NGX_SNORKY_SOCKJS_EVENTSOURCE,      /* data: frame \r\n\r\n */
+    NGX_SNORKY_SOCKJS_EVENTSOURCE,      /* data: frame \r\n\r\n, % is %25 */
     NGX_SNORKY_SOCKJS_HTMLFILE,         /* <script>\np("frame");\n</script> */
     NGX_SNORKY_SOCKJS_JSONP             /* (slashes)callback("frame");\r\n */
 } ngx_snorky_sockjs_kind_e;
@@ -47,8 +47,8 @@ u_char *ngx_snorky_sockjs_close(u_char *p, ngx_uint_t code, ngx_str_t *reason);
 
 /*
  * A frame in a body of that kind.  In a script (HTMLFILE, JSONP) the frame is
- * a string literal once more, in which "</" ends no element.  The callback
- * counts for JSONP only.  Returns the end.
+ * a string literal once more, in which "</" ends no element and "<!" begins no
+ * comment.  The callback counts for JSONP only.  Returns the end.
  */
 
 size_t ngx_snorky_sockjs_wrap_size(ngx_snorky_sockjs_kind_e kind,
