@@ -289,18 +289,18 @@ ngx_snorky_sockjs_send_parcel(ngx_snorky_sockjs_send_t *send,
     letter.type = NGX_SNORKY_SOCKJS_PARCEL;
 
     max = ngx_snorky_sockjs_letter_max(sr->worker);
-    piece = *packed;
 
     do {
-        piece.len = ngx_min(max, (size_t) (packed->data + packed->len
-                                           - piece.data));
-        letter.last = (piece.data + piece.len == packed->data + packed->len);
+        piece.data = packed->data + letter.size;
+        piece.len = ngx_min(max, packed->len - (size_t) letter.size);
+
+        letter.last = (letter.size + piece.len == packed->len);
 
         if (ngx_snorky_sockjs_request_say(sr, &letter, &piece) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        piece.data += piece.len;
+        letter.size += piece.len;
 
     } while (!letter.last);
 
