@@ -288,6 +288,11 @@ static ngx_int_t
 ngx_snorky_peer_client_text(ngx_pool_t *pool, ngx_snorky_peer_t *peer,
     ngx_http_variable_value_t *v)
 {
+    if (peer->session.id == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
     v->data = ngx_pnalloc(pool, NGX_SNORKY_CLIENT_LEN);
     if (v->data == NULL) {
         return NGX_ERROR;
