@@ -38,10 +38,6 @@
 
 #define NGX_SNORKY_ZONE_SIZE    (16 * 1024 * 1024)
 
-/* the client's script, for the page in an iframe */
-#define NGX_SNORKY_SOCKJS_URL                                                 \
-    "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js"
-
 
 static ngx_int_t ngx_snorky_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_snorky_postconfiguration(ngx_conf_t *cf);
@@ -612,12 +608,8 @@ ngx_snorky_create_loc_conf(ngx_conf_t *cf)
         return NULL;
     }
 
-    slcf->sockjs.websocket = NGX_CONF_UNSET;
-    slcf->sockjs.cookie = NGX_CONF_UNSET;
-    slcf->sockjs.response_limit = NGX_CONF_UNSET_SIZE;
-    slcf->sockjs.heartbeat = NGX_CONF_UNSET_MSEC;
-    slcf->sockjs.disconnect_delay = NGX_CONF_UNSET_MSEC;
-    slcf->sockjs.sessions = NGX_CONF_UNSET_UINT;
+    ngx_snorky_sockjs_create_conf(&slcf->sockjs);
+
     slcf->limits.max_depth = NGX_CONF_UNSET_UINT;
     slcf->limits.max_subscriptions = NGX_CONF_UNSET_UINT;
     slcf->limits.max_channel_size = NGX_CONF_UNSET_SIZE;
@@ -676,18 +668,7 @@ ngx_snorky_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->max_connections, prev->max_connections,
                              NULL);
 
-    ngx_conf_merge_value(conf->sockjs.websocket, prev->sockjs.websocket, 1);
-    ngx_conf_merge_value(conf->sockjs.cookie, prev->sockjs.cookie, 0);
-    ngx_conf_merge_size_value(conf->sockjs.response_limit,
-                              prev->sockjs.response_limit, 128 * 1024);
-    ngx_conf_merge_msec_value(conf->sockjs.heartbeat,
-                              prev->sockjs.heartbeat, 25000);
-    ngx_conf_merge_msec_value(conf->sockjs.disconnect_delay,
-                              prev->sockjs.disconnect_delay, 5000);
-    ngx_conf_merge_uint_value(conf->sockjs.sessions,
-                              prev->sockjs.sessions, 10000);
-    ngx_conf_merge_str_value(conf->sockjs.url, prev->sockjs.url,
-                             NGX_SNORKY_SOCKJS_URL);
+    ngx_snorky_sockjs_merge_conf(&prev->sockjs, &conf->sockjs);
 
     ngx_snorky_location_inherit(cf, prev, conf);
 

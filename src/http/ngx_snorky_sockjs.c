@@ -20,6 +20,10 @@
 #include <ngx_sha1.h>
 
 
+/* the client's script, for the page in an iframe */
+#define NGX_SNORKY_SOCKJS_URL                                                 \
+    "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js"
+
 /* ms */
 #define NGX_SNORKY_SOCKJS_WATCH  250
 
@@ -361,6 +365,34 @@ ngx_snorky_sockjs_key(ngx_http_request_t *r, ngx_str_t *session,
 }
 
 
+void
+ngx_snorky_sockjs_create_conf(ngx_snorky_sockjs_conf_t *conf)
+{
+    conf->websocket = NGX_CONF_UNSET;
+    conf->cookie = NGX_CONF_UNSET;
+    conf->response_limit = NGX_CONF_UNSET_SIZE;
+    conf->heartbeat = NGX_CONF_UNSET_MSEC;
+    conf->disconnect_delay = NGX_CONF_UNSET_MSEC;
+    conf->sessions = NGX_CONF_UNSET_UINT;
+}
+
+
+void
+ngx_snorky_sockjs_merge_conf(ngx_snorky_sockjs_conf_t *prev,
+    ngx_snorky_sockjs_conf_t *conf)
+{
+    ngx_conf_merge_value(conf->websocket, prev->websocket, 1);
+    ngx_conf_merge_value(conf->cookie, prev->cookie, 0);
+    ngx_conf_merge_size_value(conf->response_limit, prev->response_limit,
+                              128 * 1024);
+    ngx_conf_merge_msec_value(conf->heartbeat, prev->heartbeat, 25000);
+    ngx_conf_merge_msec_value(conf->disconnect_delay,
+                              prev->disconnect_delay, 5000);
+    ngx_conf_merge_uint_value(conf->sessions, prev->sessions, 10000);
+    ngx_conf_merge_str_value(conf->url, prev->url, NGX_SNORKY_SOCKJS_URL);
+}
+
+
 ngx_int_t
 ngx_snorky_sockjs_init(ngx_conf_t *cf, ngx_snorky_main_conf_t *smcf,
     ngx_snorky_loc_conf_t *conf)
@@ -443,6 +475,8 @@ ngx_snorky_sockjs_open_worker(ngx_snorky_worker_t *worker, ngx_log_t *log)
 
     sockjs->worker = worker;
 
+    ngx_queue_init(&sockjs->queue);
+    ngx_queue_init(&sockjs->asking);
     ngx_queue_init(&sockjs->dirty);
 
     sockjs->dummy.data = sockjs;
