@@ -48,6 +48,9 @@ http {
     snorky_zone 4m;
     snorky_sockjs_url /sockjs.min.js;
 
+    # the page on "localhost" is of another origin
+    snorky_origins same http://localhost:%%PORT_8080%%;
+
     types {
         text/html        html;
         text/javascript  js;
