@@ -30,15 +30,8 @@ static ngx_int_t ngx_snorky_sockjs_session_enter(ngx_http_request_t *r,
 static void ngx_snorky_sockjs_session_open(
     ngx_snorky_sockjs_session_t *session);
 
-static void ngx_snorky_sockjs_session_attach(
-    ngx_snorky_sockjs_session_t *session, ngx_snorky_sockjs_letter_t *letter,
-    ngx_str_t *callback);
-static void ngx_snorky_sockjs_session_release(
-    ngx_snorky_sockjs_session_t *session);
 static void ngx_snorky_sockjs_session_gone(
     ngx_snorky_sockjs_session_t *session, ngx_uint_t complete);
-static void ngx_snorky_sockjs_session_detach(
-    ngx_snorky_sockjs_session_t *session);
 static void ngx_snorky_sockjs_session_wait(
     ngx_snorky_sockjs_session_t *session);
 
@@ -375,7 +368,7 @@ ngx_snorky_sockjs_session_letter(ngx_snorky_worker_t *worker,
     switch (letter->type) {
 
     case NGX_SNORKY_SOCKJS_ATTACH:
-        ngx_snorky_sockjs_session_attach(session, letter, text);
+        ngx_snorky_sockjs_out_attach(session, letter, text);
         return;
 
     case NGX_SNORKY_SOCKJS_PARCEL:
@@ -392,72 +385,12 @@ ngx_snorky_sockjs_session_letter(ngx_snorky_worker_t *worker,
     }
 
     if (letter->type == NGX_SNORKY_SOCKJS_RELEASE) {
-        ngx_snorky_sockjs_session_release(session);
+        ngx_snorky_sockjs_out_release(session);
+        ngx_snorky_sockjs_session_wait(session);
 
     } else {
         ngx_snorky_sockjs_session_gone(session, letter->value);
     }
-}
-
-
-/*
- * When one response has ended, the next request may come before it is known
- * what became of the last: its client has had it whole, or would not ask.
- */
-
-static void
-ngx_snorky_sockjs_session_attach(ngx_snorky_sockjs_session_t *session,
-    ngx_snorky_sockjs_letter_t *letter, ngx_str_t *callback)
-{
-    ngx_snorky_sockjs_receiver_t  receiver;
-
-    ngx_memzero(&receiver, sizeof(ngx_snorky_sockjs_receiver_t));
-
-    receiver.worker = letter->worker;
-    receiver.request = letter->request;
-    receiver.kind = (ngx_snorky_sockjs_kind_e) letter->value;
-    receiver.room = letter->size;
-    receiver.callback = *callback;
-
-    if (session->receiver.request && !session->receiver.ended) {
-        ngx_snorky_sockjs_out_refuse(session, &receiver);
-        return;
-    }
-
-    if (callback->len) {
-        receiver.callback.data = ngx_alloc(callback->len, &session->log);
-
-        if (receiver.callback.data == NULL) {
-            ngx_snorky_sockjs_inbox_answer(session->worker, letter,
-                                           NGX_HTTP_SERVICE_UNAVAILABLE);
-            return;
-        }
-
-        ngx_memcpy(receiver.callback.data, callback->data, callback->len);
-    }
-
-    ngx_snorky_sockjs_session_detach(session);
-
-    session->receiver = receiver;
-
-    if (ngx_snorky_sockjs_out_far(session)) {
-        ngx_snorky_sockjs_watch(session->worker);
-    }
-
-    ngx_snorky_sockjs_out_post(session);
-}
-
-
-static void
-ngx_snorky_sockjs_session_release(ngx_snorky_sockjs_session_t *session)
-{
-    ngx_snorky_sockjs_out_flush(session);
-
-    if (!session->receiver.ended) {
-        ngx_snorky_sockjs_out_frame(session, "h", 1);
-    }
-
-    ngx_snorky_sockjs_session_wait(session);
 }
 
 
@@ -469,24 +402,13 @@ ngx_snorky_sockjs_session_gone(ngx_snorky_sockjs_session_t *session,
 {
     complete = complete && session->receiver.ended;
 
-    ngx_snorky_sockjs_session_detach(session);
+    ngx_snorky_sockjs_out_detach(session);
 
     if (!complete) {
         ngx_snorky_sockjs_session_interrupt(session);
     }
 
     ngx_snorky_sockjs_session_wait(session);
-}
-
-
-static void
-ngx_snorky_sockjs_session_detach(ngx_snorky_sockjs_session_t *session)
-{
-    if (session->receiver.callback.len) {
-        ngx_free(session->receiver.callback.data);
-    }
-
-    ngx_memzero(&session->receiver, sizeof(ngx_snorky_sockjs_receiver_t));
 }
 
 
@@ -820,7 +742,7 @@ ngx_snorky_sockjs_session_free(ngx_snorky_sockjs_session_t *session)
 
     ngx_snorky_sockjs_session_forget(session);
     ngx_snorky_sockjs_inbox_finish(session);
-    ngx_snorky_sockjs_session_detach(session);
+    ngx_snorky_sockjs_out_detach(session);
 
     stats->drops += ngx_snorky_sockjs_out_drop(session);
     stats->sessions_sockjs--;
