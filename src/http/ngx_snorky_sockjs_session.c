@@ -16,6 +16,10 @@
 #include "ngx_snorky_ws_frame.h"
 
 
+/* sessions that are flushed in one round of the event loop */
+#define NGX_SNORKY_SOCKJS_SESSION_ROUND  256
+
+
 static ngx_snorky_sockjs_session_t *ngx_snorky_sockjs_session_get(
     ngx_snorky_worker_t *worker, u_char *key);
 static ngx_snorky_sockjs_session_t *ngx_snorky_sockjs_session_create(
@@ -456,6 +460,7 @@ ngx_snorky_sockjs_session_timeout(ngx_snorky_timeout_t *timeout)
 void
 ngx_snorky_sockjs_session_flush_handler(ngx_event_t *ev)
 {
+    ngx_uint_t                    n;
     ngx_queue_t                  *q;
     ngx_connection_t             *c;
     ngx_snorky_sockjs_worker_t   *sockjs;
@@ -464,7 +469,12 @@ ngx_snorky_sockjs_session_flush_handler(ngx_event_t *ev)
     c = ev->data;
     sockjs = c->data;
 
-    while (!ngx_queue_empty(&sockjs->dirty)) {
+    for (n = 0; !ngx_queue_empty(&sockjs->dirty); n++) {
+
+        if (n == NGX_SNORKY_SOCKJS_SESSION_ROUND) {
+            ngx_post_event(ev, &ngx_posted_next_events);
+            return;
+        }
 
         q = ngx_queue_head(&sockjs->dirty);
         session = ngx_queue_data(q, ngx_snorky_sockjs_session_t, dirty);
@@ -526,7 +536,11 @@ ngx_snorky_sockjs_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
 
     (*ngx_snorky_sockjs_session_counter(stats, code))++;
 
-    if (code == NGX_SNORKY_WS_TRY_AGAIN_LATER) {
+    /* what comes behind a gap is of no use */
+
+    if (code == NGX_SNORKY_WS_TRY_AGAIN_LATER
+        || code == NGX_SNORKY_WS_PROTOCOL_ERROR)
+    {
         stats->drops += ngx_snorky_sockjs_out_drop(session);
     }
 
