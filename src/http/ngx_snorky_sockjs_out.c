@@ -220,10 +220,12 @@ ngx_snorky_sockjs_out_grow(ngx_snorky_sockjs_session_t *session)
         session->room = room;
     }
 
-    ngx_memmove(messages, session->messages + session->first,
-                session->count * sizeof(ngx_snorky_msg_t *));
+    if (session->count) {
+        ngx_memmove(messages, session->messages + session->first,
+                    session->count * sizeof(ngx_snorky_msg_t *));
+    }
 
-    if (messages != session->messages && session->messages) {
+    if (session->messages && session->messages != messages) {
         ngx_free(session->messages);
     }
 
