@@ -22,7 +22,7 @@ use Snorky::SockJS;
 my $t = Test::Nginx->new()
     ->has(qw/ http http_ssl gzip proxy auth_request limit_conn mirror
               rewrite socket_ssl /)
-    ->has_daemon('openssl')->plan(110);
+    ->has_daemon('openssl')->plan(111);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -404,16 +404,18 @@ my $mirror = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1',
     LocalPort => port(8081), ReuseAddr => 1) or die "no mirror: $!\n";
 
 $s = session('/mirrored');
-$h = Snorky->dial();
-$h->send(text_of('POST', $s, 'xhr', ''));
-is($h->read_response()->{body}, "o\n", 'a mirrored request is answered');
-$h->send(text_of('POST', $s, 'xhr', ''));
-wait_until { $mirror->accept() };
-$h->half_close();
-$h->{sock}->close();
+is($s->poll(), 'o', 'a mirrored request is answered');
+close $mirror->accept();
+
+$r = $s->open('xhr');
+my $mirrored = $mirror->accept();
+is($s->post('xhr_send', '[]'), 204, 'another one waits');
+$r->abort();
+is(wait_until { my $f = $s->poll() // ''; $f =~ /^c\[1002/ && $f },
+    $interrupted, 'and its client may leave');
+
+close $mirrored;
 close $mirror;
-is(wait_until { my $f = $s->poll(); $f =~ /^c\[1002/ && $f }, $interrupted,
-    'and its client may leave');
 
 $s = session('/rated');
 $r = $s->stream('xhr_streaming');
