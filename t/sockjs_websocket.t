@@ -29,7 +29,7 @@ my $t = Test::Nginx->new()->has(qw/ http http_ssl socket_ssl /)
 plan(skip_all => 'Compress::Raw::Zlib is not installed')
     unless eval { require Compress::Raw::Zlib; Compress::Raw::Zlib->import; 1 };
 
-$t->plan(172);
+$t->plan(176);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -182,6 +182,7 @@ make_certificate($t, 'localhost');
 $t->run();
 wait_until { @{ status_json()->{workers} } == 2 };
 
+my ($still, $other) = @{ status_json()->{workers} };
 my ($c, $d, $raw, $m);
 my $invalid = '1002 invalid SockJS message';
 
@@ -389,10 +390,13 @@ $c = Snorky->connect('/echo/large/0/0/websocket', port => port(8081),
     rcvbuf => 4096);
 $c->{deaf} = 1;
 my @many = map { "$_ " . 'y' x 500 } 1 .. 1500;
+my $taken = counters()->{messages_in};
 $c->text(json(\@many));
 $c->text('["end"]');
+cmp_ok(wait_until { counters()->{messages_in} - $taken }, '<', 1000,
+    'of an array, no more is taken than answers are read');
 is(texts($c, 1502), join(' ', 'o', (map { "a[\"$_\"]" } @many), 'a["end"]'),
-    'an array waits until its answers are read');
+    'in the end all of it is');
 is($c->finish(), 1000, 'and all goes on');
 
 $c = subscriber('/slow', 0, 0, port => port(8081), rcvbuf => 4096);
@@ -418,9 +422,31 @@ is($c->{ws}{closed}{code}, 1013, 'and by the close frame');
 $publisher->{ws}->finish();
 
 
-# --- room in the log --------------------------------------------------------
+# --- many receivers ---------------------------------------------------------
 
-my ($still, $other) = @{ status_json()->{workers} };
+# 41 publications are what a client may cause in a round
+
+my @listeners = map { subscriber('/ws', 0, 0, worker => $other->{slot}) }
+    1 .. 400;
+my $burst = Snorky::connect_to_worker($other->{slot}, '/sockjs/0/0/websocket');
+
+$burst->text(json([ map { call($_) } 1 .. 50 ]));
+$burst->text(json([ map { call($_) } 51 .. 55 ]));
+$burst->ping('behind');
+$burst->text(json([ call(56) ]));
+
+is($burst->text_in() . join(' ', map { answer($burst) } 1 .. 56),
+    'o' . join(' ', 1 .. 56), 'an array gives way to others, and goes on');
+is($burst->{controls}[0]{data}, 'behind', 'before what is behind it');
+is(scalar(grep { $_ eq join ' ', 1 .. 56 } map { heard($_, 56) } @listeners),
+    400, 'everybody hears all of it');
+
+$_->{ws}->reset() for @listeners;
+$burst->finish();
+undef @listeners;
+
+
+# --- room in the log --------------------------------------------------------
 
 for my $path ('/sockjs', '/sockjs/lean', '/sockjs/deflate') {
     my $listener = subscriber('/ws', 0, 0, worker => $other->{slot});
@@ -449,7 +475,7 @@ for my $path ('/sockjs', '/sockjs/lean', '/sockjs/deflate') {
     $one->text('[]');
     wait_until { $one->message_in(0.05); $one->{controls} };
     is($one->{controls}[0]{data}, 'behind', 'and what is behind it');
-    is(join(' ', map { notification($listener) } 1 .. 102),
+    is(heard($listener, 102),
         join(' ', 1 .. 102), 'all is published once, in order');
 
     # one that is closed while it waits
@@ -643,6 +669,13 @@ sub notification {
     utf8::encode($message) if defined $message;
 
     return $message // 'nothing';
+}
+
+
+sub heard {
+    my ($client, $n) = @_;
+
+    return join ' ', map { notification($client) } 1 .. $n;
 }
 
 
