@@ -29,7 +29,7 @@ my $t = Test::Nginx->new()->has(qw/ http http_ssl socket_ssl /)
 plan(skip_all => 'Compress::Raw::Zlib is not installed')
     unless eval { require Compress::Raw::Zlib; Compress::Raw::Zlib->import; 1 };
 
-$t->plan(176);
+$t->plan(181);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -183,7 +183,7 @@ $t->run();
 wait_until { @{ status_json()->{workers} } == 2 };
 
 my ($still, $other) = @{ status_json()->{workers} };
-my ($c, $d, $raw, $m);
+my ($c, $d, $raw, $m, $r);
 my $invalid = '1002 invalid SockJS message';
 
 
@@ -259,9 +259,9 @@ $c->text('["a","b"]');
 texts($c, 2);
 $c->finish();
 
-is(wait_until { join ' ', sort $t->read_file('transport.log')
-    =~ /^(?:raw|framed) .*$/mg }, 'framed websocket 2 2 1000 '
-    . 'raw websocket 2 2 1000', 'the log tells what they were');
+is(wait_until { join(' ', sort $t->read_file('transport.log')
+    =~ /^(?:raw|framed) .*$/mg) eq 'framed websocket 2 2 1000 '
+    . 'raw websocket 2 2 1000' }, 1, 'the log tells what they were');
 
 
 # --- what is wrong ----------------------------------------------------------
@@ -361,7 +361,7 @@ for my $order ([ 0 .. 7 ], [ reverse 0 .. 7 ], [ 2, 3, 0, 1, 5, 4, 7, 6 ]) {
     my @clients = map { subscriber(@{ $kinds[$_] }) } @$order;
 
     for my $message ('one', "two \xe2\x80\x8c\"\\") {
-        my $r = backend_post('/backend', '{"service":"messaging_backend",'
+        $r = backend_post('/backend', '{"service":"messaging_backend",'
             . '"message":{"command":"publish","callId":1,"params":{"channel":'
             . "\"c\",\"message\":" . json_text($message) . '}}}',
             key => 'swordfish');
@@ -492,6 +492,37 @@ for my $path ('/sockjs', '/sockjs/lean', '/sockjs/deflate') {
     is($last, 300, 'all before it is done');
     $listener->{ws}->finish();
 }
+
+
+# --- closed while it waits --------------------------------------------------
+
+$c = Snorky::connect_to_worker($other->{slot}, '/sockjs/0/0/websocket');
+is($c->text_in(), 'o', 'a session');
+
+stop_process($still->{pid});
+$c->text(json([ map { call($_) } 1 .. 100 ]));
+is(wait_until { counters()->{waiting} }, 1, 'whose array waits');
+$t->reload();
+
+my @said;
+
+while (defined($m = $c->text_in())) {
+    push @said, $m;
+}
+
+is("$said[-1] $c->{closed}{code}", 'c[1012,"service restart"] 1012',
+    'a reload closes it');
+$c->gone();
+
+my $last = subscriber('/ws');
+continue_process($still->{pid});
+$r = backend_post('/backend', '{"service":"messaging_backend","message":'
+    . '{"command":"publish","callId":1,"params":{"channel":"c","message":'
+    . '"last"}}}', key => 'swordfish');
+is($r && $r->{json}{message}{type}, 'response', 'something is published');
+is(notification($last), 'last', 'and nothing more of the array');
+$last->{ws}->finish();
+wait_until { @{ status_json()->{workers} } == 2 };
 
 
 # --- heartbeats -------------------------------------------------------------
