@@ -4,7 +4,9 @@
  * never markup; that goes for every page.
  */
 
-import { Connection, CLOSE_TEXTS } from './snorky.js';
+import {
+    Connection, CLOSE_TEXTS, SockJS, sockJS, webSocket,
+} from './snorky.js';
 
 const OWN_HUE = 186;
 const SENDERS_KEPT = 1000;
@@ -24,6 +26,7 @@ export const me = {
     id: randomId(),
     name: '',
     worker: null,
+    transport: null,
 };
 
 const hues = new Map();
@@ -55,15 +58,18 @@ export function openWindow(owner) {
     me.name = new URLSearchParams(location.search).get('user')
               || remembered() || random;
 
-    connection = new Connection(address(), {
+    connection = new Connection({
+        dial,
         onstate: showState,
         onnotify: page.notified,
 
-        onopen(worker) {
+        onopen(worker, transport) {
             me.worker = worker;
-            showWorker();
-            page.event(worker === null ? 'Connected'
-                                       : `Connected to worker ${worker}`);
+            me.transport = transport;
+            showServed();
+            page.event(worker !== null ? `Connected to worker ${worker}`
+                       : transport !== null ? `Connected by ${transport}`
+                       : 'Connected');
             page.opened();
             refreshStatus();
         },
@@ -72,6 +78,10 @@ export function openWindow(owner) {
     if ($('name') !== null) {
         $('name').value = me.name;
         $('name').onchange = rename;
+    }
+
+    if ($('transport') !== null) {
+        chooseTransport();
     }
 
     $('reconnect').onclick = reconnect;
@@ -98,11 +108,20 @@ export function openWindow(owner) {
  * it stands there: escaped.  That is for a demo, where everybody may be whom
  * they want; a real site has an identity that its login made sure of.
  */
-function address() {
-    const base = `${location.protocol.replace('http', 'ws')}//`
-                 + `${location.host}/ws`;
+function dial() {
+    const query = page.identified ? `?user=${identity()}` : '';
 
-    return page.identified ? `${base}?user=${identity()}` : base;
+    switch ($('transport')?.value ?? '') {
+
+    case '':
+        return webSocket(`/ws${query}`);
+
+    case 'any':
+        return sockJS(`/sockjs${query}`);
+
+    default:
+        return sockJS(`/sockjs${query}`, [$('transport').value]);
+    }
 }
 
 
@@ -135,15 +154,45 @@ function rename() {
     page.renamed();
 
     if (page.identified) {
-        connection.url = address();
         reconnect();
     }
 }
 
 
+/* the choice is kept in the address */
+function chooseTransport() {
+    const field = $('transport');
+
+    if (SockJS === null) {
+        field.querySelector('optgroup').disabled = true;
+        $('no-sockjs').hidden = false;
+
+    } else {
+        field.value = new URLSearchParams(location.search).get('transport')
+                      ?? '';
+    }
+
+    if (field.selectedIndex < 0) {
+        field.value = '';
+    }
+
+    field.onchange = () => {
+        const url = new URL(location.href);
+
+        if (field.value === '') {
+            url.searchParams.delete('transport');
+        } else {
+            url.searchParams.set('transport', field.value);
+        }
+
+        history.replaceState(null, '', url);
+        reconnect();
+    };
+}
+
+
 function reconnect() {
-    me.worker = null;
-    showWorker();
+    nobodyServes('');
     connection.reconnect();
 }
 
@@ -153,14 +202,14 @@ function showState(state, detail) {
     $('state').dataset.state = state;
 
     if (state === 'waiting') {
-        const why = CLOSE_TEXTS[detail.code] ?? `close code ${detail.code}`;
+        const why = CLOSE_TEXTS[detail.code]
+                    ?? (detail.reason || `close code ${detail.code}`);
 
         if (detail.wasOpen) {
             page.event(`Disconnected: ${why} (${detail.code})`);
         }
 
-        me.worker = null;
-        showWorker();
+        nobodyServes(why);
         count(Date.now() + detail.wait);
 
     } else {
@@ -185,10 +234,32 @@ function count(until) {
 }
 
 
-function showWorker() {
-    $('worker').textContent = me.worker === null ? 'no worker yet'
-                                                 : `Worker ${me.worker}`;
-    $('worker').classList.toggle('none', me.worker === null);
+function nobodyServes(why) {
+    me.worker = null;
+    me.transport = null;
+    showServed(why);
+}
+
+
+/*
+ * Over SockJS a page does not know its worker, and has more than one of them
+ * unless it is by websocket.
+ */
+function showServed(why = '') {
+    const [worker, over] =
+        me.worker !== null ? [`Worker ${me.worker}`, 'over a WebSocket']
+        : me.transport === null ? ['no worker yet', why]
+        : me.transport === 'websocket'
+        ? ['one worker', 'over SockJS, by websocket: which one, it can’t see']
+        : ['any worker', `over SockJS, by ${me.transport}: each request `
+                         + 'comes to whichever takes it'];
+
+    $('worker').textContent = worker;
+    $('worker').classList.toggle('none', worker === 'no worker yet');
+
+    if ($('over') !== null) {
+        $('over').textContent = over;
+    }
 }
 
 
@@ -214,7 +285,8 @@ async function refreshStatus() {
         .map((worker) => {
             const item = document.createElement('li');
             const number = document.createElement('b');
-            const windows = worker.sessions_websocket;
+            const windows = worker.sessions_websocket
+                            + worker.sessions_sockjs;
             const mine = worker.slot === me.worker;
 
             number.textContent = worker.slot;
