@@ -17,7 +17,7 @@ use Test::Nginx;
 use Snorky::Demo;
 
 
-my $cases = 58;
+my $cases = 61;
 
 my $t = demo($cases + 1);
 
