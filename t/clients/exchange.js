@@ -59,8 +59,9 @@ function exchange(socket, options, progress) {
     }
 
 
-    const bits = ['"', '\\', '\\u', '</script>', '<!--', ']]>', '\r\n',
-                  '\n\n', 'data: o', 'a["x"]', '&amp;', '%22', '+', '=', ' '];
+    const bits = ['"', '\\', '\\u', '</script>', '<!--', '<script>', '-->',
+                  '\r\n', '\n\n', 'data: o', 'a["x"]', '&amp;', '%22', '+',
+                  '=', ' '];
 
     /* one or a few characters, more often those that somebody escapes */
     const kinds = [

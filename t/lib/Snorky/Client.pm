@@ -2,9 +2,9 @@ package Snorky::Client;
 
 # Copyright (C) The ngx_snorky_module authors
 #
-# Other people's WebSocket libraries, each in a process of its own:
-# t/clients/node.js and t/clients/python.py, which say what can be ordered and
-# what happens.
+# Other people's libraries, each in a process of its own: t/clients/node.js and
+# t/clients/python.py for WebSocket, and t/clients/sockjs.js, which say what can
+# be ordered and what happens.
 #
 #     my $program = Snorky::Client::node();       # undef where there is none
 #     my $c = Snorky::Client->start(@$program, $url);
@@ -32,11 +32,17 @@ use Snorky;
 my $root = abs_path(dirname(__FILE__) . '/../../..');
 
 
-sub node {
-    return undef unless -d "$root/node_modules/ws"
+sub node   { return of_npm('ws', 'node.js') }
+sub sockjs { return of_npm('sockjs-client', 'sockjs.js') }
+
+
+sub of_npm {
+    my ($package, $program) = @_;
+
+    return undef unless -d "$root/node_modules/$package"
         && grep { -x "$_/node" } File::Spec->path();
 
-    return ['node', "$root/t/clients/node.js"];
+    return ['node', "$root/t/clients/$program"];
 }
 
 

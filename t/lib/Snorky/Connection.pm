@@ -291,6 +291,15 @@ sub half_close {
 sub request {
     my ($self, $method, $path, %o) = @_;
 
+    $self->send_request($method, $path, %o);
+
+    return $self->read_response($o{timeout}, method => $method);
+}
+
+
+sub send_request {
+    my ($self, $method, $path, %o) = @_;
+
     my @headers = @{ $o{headers} || [] };
 
     unshift @headers, 'Host: localhost'
@@ -316,9 +325,7 @@ sub request {
     my $head = join "\r\n", "$method $path " . ($o{http} || 'HTTP/1.1'),
         @headers, '', '';
 
-    $self->send($head, $body);
-
-    return $self->read_response($o{timeout}, method => $method);
+    return $self->send($head, $body);
 }
 
 
@@ -326,6 +333,37 @@ sub read_response {
     my ($self, $timeout, %o) = @_;
 
     my $deadline = $self->deadline($timeout);
+    my $r = $self->read_head($deadline) or return undef;
+    my $headers = $r->{headers};
+
+    return $r if $r->{status} == 101 || $r->{status} == 204
+        || $r->{status} == 304 || ($o{method} || '') eq 'HEAD';
+
+    if (($headers->{'transfer-encoding'} || '') =~ /chunked/i) {
+        $r->{body} = $self->read_chunks($deadline);
+
+    } elsif (defined $headers->{'content-length'}) {
+        $r->{body} = $self->bytes($headers->{'content-length'}, $deadline);
+
+    } else {
+        1 while $self->fill($deadline);
+        $r->{body} = $self->{in};
+        $self->{in} = '';
+    }
+
+    return undef unless defined $r->{body};
+
+    $r->{json} = decode($r->{body})
+        if ($headers->{'content-type'} || '') =~ m{^application/json};
+
+    return $r;
+}
+
+
+# the response without its body
+
+sub read_head {
+    my ($self, $deadline) = @_;
 
     while ($self->{in} !~ /\r\n\r\n/) {
         $self->fill($deadline) or return undef;
@@ -350,35 +388,13 @@ sub read_response {
                                                   : $value;
     }
 
-    my $r = $self->{response} = {
+    return $self->{response} = {
         line    => $line,
         status  => $status,
         headers => \%headers,
         head    => $head,
         body    => '',
     };
-
-    return $r if $status == 101 || $status == 204 || $status == 304
-        || ($o{method} || '') eq 'HEAD';
-
-    if (($headers{'transfer-encoding'} || '') =~ /chunked/i) {
-        $r->{body} = $self->read_chunks($deadline);
-
-    } elsif (defined $headers{'content-length'}) {
-        $r->{body} = $self->bytes($headers{'content-length'}, $deadline);
-
-    } else {
-        1 while $self->fill($deadline);
-        $r->{body} = $self->{in};
-        $self->{in} = '';
-    }
-
-    return undef unless defined $r->{body};
-
-    $r->{json} = decode($r->{body})
-        if ($headers{'content-type'} || '') =~ m{^application/json};
-
-    return $r;
 }
 
 
