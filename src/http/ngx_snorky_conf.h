@@ -36,7 +36,9 @@ typedef struct {
     ngx_snorky_hub_t            *hub;
     ngx_snorky_flusher_t         flusher;
     ngx_queue_t                  websockets;
-    ngx_snorky_msg_t            *ping;      /* the same for all */
+    ngx_snorky_msg_t            *ping;      /* the same for all ... */
+    ngx_snorky_msg_t            *sockjs_open;       /* ... as is "o" ... */
+    ngx_snorky_msg_t            *sockjs_beat;       /* ... and "h" */
     ngx_queue_t                  inners;    /* requests of our own */
     uint64_t                     delivered; /* before the connection's turn */
     ngx_snorky_ws_deflates_t    *deflates;
@@ -85,6 +87,7 @@ typedef struct {
     /* who waits for these times */
     ngx_snorky_timeout_queue_t  *beats;
     ngx_snorky_timeout_queue_t  *absences;
+    ngx_snorky_timeout_queue_t  *ws_beats;
 } ngx_snorky_sockjs_conf_t;
 
 

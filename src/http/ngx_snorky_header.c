@@ -3,7 +3,7 @@
  * Copyright (C) The ngx_snorky_module authors
  *
  * Owns nothing: reads the request's headers and adds to the response's, for
- * the handshake, the origins and the backend.
+ * the handshake, the origins, the backend and SockJS.
  */
 
 
@@ -172,11 +172,19 @@ ngx_int_t
 ngx_snorky_header_add(ngx_http_request_t *r, const char *name,
     ngx_str_t *value)
 {
+    return ngx_snorky_header_push(r, name, value) ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_table_elt_t *
+ngx_snorky_header_push(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
     ngx_table_elt_t  *h;
 
     h = ngx_list_push(&r->headers_out.headers);
     if (h == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     h->hash = 1;
@@ -187,5 +195,5 @@ ngx_snorky_header_add(ngx_http_request_t *r, const char *name,
     h->next = NULL;
 #endif
 
-    return NGX_OK;
+    return h;
 }

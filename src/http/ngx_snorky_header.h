@@ -42,6 +42,10 @@ ngx_uint_t ngx_snorky_header_is_token(ngx_str_t *text);
 ngx_int_t ngx_snorky_header_add(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
+/* the same, for nginx to find it where it looks for it; NULL: no memory */
+ngx_table_elt_t *ngx_snorky_header_push(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
+
 /*
  * Walks the tokens of a comma-separated value: cuts the next one off "rest".
  * NGX_OK, or NGX_DONE when there is none.

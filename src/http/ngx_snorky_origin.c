@@ -3,7 +3,7 @@
  * Copyright (C) The ngx_snorky_module authors
  *
  * Owns the patterns of "snorky_origins"; called by the directive, and by the
- * handshake before the upgrade.
+ * handshake before the upgrade, and for SockJS's requests.
  */
 
 
@@ -15,6 +15,10 @@ static char *ngx_snorky_origin_parse_regex(ngx_conf_t *cf, ngx_str_t *arg,
     ngx_snorky_origin_t *origin);
 static void ngx_snorky_origin_split(ngx_str_t *text, ngx_str_t *scheme,
     ngx_str_t *host);
+static ngx_int_t ngx_snorky_origin_check_site(ngx_http_request_t *r,
+    ngx_array_t *patterns);
+static ngx_int_t ngx_snorky_origin_match_any(ngx_http_request_t *r,
+    ngx_array_t *patterns, ngx_str_t *text);
 static ngx_int_t ngx_snorky_origin_match(ngx_http_request_t *r,
     ngx_snorky_origin_t *origin, ngx_str_t *text);
 static ngx_int_t ngx_snorky_origin_match_same(ngx_http_request_t *r,
@@ -150,10 +154,8 @@ ngx_snorky_origin_split(ngx_str_t *text, ngx_str_t *scheme, ngx_str_t *host)
 ngx_int_t
 ngx_snorky_origin_check(ngx_http_request_t *r, ngx_array_t *patterns)
 {
-    ngx_str_t            *text;
-    ngx_uint_t            i, n;
-    ngx_table_elt_t      *header;
-    ngx_snorky_origin_t  *origin, same;
+    ngx_uint_t        n;
+    ngx_table_elt_t  *header;
 
     header = ngx_snorky_header_find(r, "Origin", &n);
 
@@ -161,11 +163,95 @@ ngx_snorky_origin_check(ngx_http_request_t *r, ngx_array_t *patterns)
         return NGX_OK;
     }
 
+    return (n > 1) ? NGX_DECLINED
+                   : ngx_snorky_origin_match_any(r, patterns, &header->value);
+}
+
+
+ngx_int_t
+ngx_snorky_origin_check_page(ngx_http_request_t *r, ngx_array_t *patterns)
+{
+    u_char           *p, *last;
+    ngx_str_t         text, scheme, host;
+    ngx_uint_t        n;
+    ngx_table_elt_t  *header;
+
+    if (ngx_snorky_header_find(r, "Origin", &n)) {
+        return ngx_snorky_origin_check(r, patterns);
+    }
+
+    header = ngx_snorky_header_find(r, "Referer", &n);
+
+    if (header == NULL) {
+        return ngx_snorky_origin_check_site(r, patterns);
+    }
+
     if (n > 1) {
         return NGX_DECLINED;
     }
 
-    text = &header->value;
+    /* its origin ends where the path begins, or what may follow a path */
+
+    text = header->value;
+    last = text.data + text.len;
+
+    ngx_snorky_origin_split(&text, &scheme, &host);
+
+    for (p = host.data; p < last; p++) {
+        if (*p == '/' || *p == '?' || *p == '#') {
+            break;
+        }
+    }
+
+    text.len = p - text.data;
+
+    return ngx_snorky_origin_match_any(r, patterns, &text);
+}
+
+
+/*
+ * The page says nothing of itself, but its browser does.  One of the same site
+ * has another host or port.
+ */
+
+static ngx_int_t
+ngx_snorky_origin_check_site(ngx_http_request_t *r, ngx_array_t *patterns)
+{
+    ngx_uint_t            i, same_site;
+    ngx_snorky_origin_t  *origin;
+
+    same_site = ngx_snorky_header_has(r, "Sec-Fetch-Site", "same-site", 1);
+
+    if (!same_site
+        && !ngx_snorky_header_has(r, "Sec-Fetch-Site", "cross-site", 1))
+    {
+        return NGX_OK;
+    }
+
+    if (patterns == NULL) {
+        return NGX_DECLINED;
+    }
+
+    origin = patterns->elts;
+
+    for (i = 0; i < patterns->nelts; i++) {
+        if (origin[i].type == NGX_SNORKY_ORIGIN_ANY
+            || (same_site && origin[i].type != NGX_SNORKY_ORIGIN_SAME))
+        {
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_snorky_origin_match_any(ngx_http_request_t *r, ngx_array_t *patterns,
+    ngx_str_t *text)
+{
+    ngx_uint_t            i;
+    ngx_snorky_origin_t  *origin, same;
 
     if (patterns == NULL) {
         same.type = NGX_SNORKY_ORIGIN_SAME;
@@ -288,11 +374,4 @@ ngx_snorky_origin_equal(ngx_str_t *one, ngx_str_t *two)
     return (one->len == two->len
             && ngx_strncasecmp(one->data, two->data, one->len) == 0)
            ? NGX_OK : NGX_DECLINED;
-}
-
-
-ngx_int_t
-ngx_snorky_origin_check_page(ngx_http_request_t *r, ngx_array_t *patterns)
-{
-    return ngx_snorky_origin_check(r, patterns);
 }

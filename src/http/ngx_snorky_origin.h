@@ -50,8 +50,8 @@ ngx_int_t ngx_snorky_origin_check(ngx_http_request_t *r,
 /*
  * The same for requests that a page may make without telling its origin (as
  * for a script): then the Referer (RFC 9110, 10.1.3) counts; and without one,
- * Sec-Fetch-Site (W3C Fetch Metadata), which must not be "cross-site" unless
- * any origin is allowed.
+ * Sec-Fetch-Site (W3C Fetch Metadata): one of another site needs "any", one of
+ * the same site something but "same".
  */
 
 ngx_int_t ngx_snorky_origin_check_page(ngx_http_request_t *r,

@@ -9,7 +9,6 @@
 
 #include "ngx_snorky_sockjs.h"
 #include "ngx_snorky_mailbox.h"
-#include "ngx_snorky_origin.h"
 #include "ngx_snorky_sockjs_letter.h"
 #include "ngx_snorky_sockjs_page.h"
 #include "ngx_snorky_sockjs_receive.h"
@@ -151,11 +150,9 @@ ngx_snorky_sockjs_handler(ngx_http_request_t *r)
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
 
-    if (ngx_snorky_origin_check_page(r, conf->origins) != NGX_OK) {
-        worker->hub->stats->rejected_origin++;
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "origin is not allowed by \"snorky_origins\"");
-        return NGX_HTTP_FORBIDDEN;
+    rc = ngx_snorky_sockjs_page_origin(r);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     return endpoint->handler(r, worker, &session, endpoint->argument);

@@ -13,6 +13,10 @@
 #include "ngx_snorky_sockjs.h"
 
 
+/* seconds */
+#define NGX_SNORKY_SOCKJS_YEAR  31536000
+
+
 /* all return NGX_OK, or NGX_ERROR: no memory */
 
 /* Access-Control-Allow-...: for the request's Origin, or for all */
@@ -20,7 +24,7 @@ ngx_int_t ngx_snorky_sockjs_header_cors(ngx_http_request_t *r);
 
 ngx_int_t ngx_snorky_sockjs_header_no_cache(ngx_http_request_t *r);
 
-/* for a year */
+/* for a year, by all */
 ngx_int_t ngx_snorky_sockjs_header_cache(ngx_http_request_t *r);
 
 /* JSESSIONID, if the location asks for it: the client's own, or "dummy" */

@@ -28,6 +28,9 @@ ngx_int_t ngx_snorky_sockjs_page_iframe(ngx_http_request_t *r);
 ngx_int_t ngx_snorky_sockjs_page_options(ngx_http_request_t *r,
     const char *methods);
 
+/* the request's origin: NGX_OK, or 403, logged and counted */
+ngx_int_t ngx_snorky_sockjs_page_origin(ngx_http_request_t *r);
+
 /* 405, with Allow */
 ngx_int_t ngx_snorky_sockjs_page_not_allowed(ngx_http_request_t *r,
     const char *methods);

@@ -10,19 +10,27 @@
 
 #include "ngx_snorky_websocket.h"
 #include "ngx_snorky_handshake.h"
+#include "ngx_snorky_header.h"
 #include "ngx_snorky_lean.h"
 #include "ngx_snorky_limit.h"
 #include "ngx_snorky_origin.h"
+#include "ngx_snorky_sockjs_page.h"
 #include "ngx_snorky_trim.h"
 #include "ngx_snorky_ws_deflate.h"
 #include "ngx_snorky_ws_end.h"
 #include "ngx_snorky_ws_in.h"
 #include "ngx_snorky_ws_out.h"
 #include "ngx_snorky_ws_silence.h"
+#include "ngx_snorky_ws_sockjs.h"
 
 
+static ngx_int_t ngx_snorky_websocket_refuse(ngx_http_request_t *r,
+    const char *text);
+static ngx_int_t ngx_snorky_websocket_upgrade(ngx_http_request_t *r,
+    ngx_uint_t sockjs);
 static ngx_snorky_ws_t *ngx_snorky_websocket_create(ngx_http_request_t *r,
-    ngx_snorky_worker_t *worker, ngx_snorky_deflate_params_t *deflate);
+    ngx_snorky_worker_t *worker, ngx_snorky_deflate_params_t *deflate,
+    ngx_uint_t sockjs);
 static ngx_int_t ngx_snorky_websocket_open(ngx_snorky_ws_t *ws);
 static void ngx_snorky_websocket_accepted(ngx_snorky_ws_t *ws);
 
@@ -73,6 +81,12 @@ ngx_snorky_websocket_init(ngx_conf_t *cf, ngx_snorky_main_conf_t *smcf,
         return NGX_ERROR;
     }
 
+    if (conf->sockjs_used
+        && ngx_snorky_ws_sockjs_init_location(cf, smcf, conf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (conf->batch_window == 0) {
         return NGX_OK;
     }
@@ -94,6 +108,10 @@ ngx_snorky_websocket_open_worker(ngx_snorky_worker_t *worker, ngx_log_t *log)
         return NGX_ERROR;
     }
 
+    if (ngx_snorky_ws_sockjs_open_worker(worker, log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     worker->deflates = ngx_snorky_ws_deflate_open_worker(log);
 
     return worker->deflates ? NGX_OK : NGX_ERROR;
@@ -102,6 +120,47 @@ ngx_snorky_websocket_open_worker(ngx_snorky_worker_t *worker, ngx_log_t *log)
 
 ngx_int_t
 ngx_snorky_websocket_handler(ngx_http_request_t *r)
+{
+    return ngx_snorky_websocket_upgrade(r, 0);
+}
+
+
+/* the protocol wants 400 for what is no handshake at all */
+
+ngx_int_t
+ngx_snorky_websocket_handler_sockjs(ngx_http_request_t *r)
+{
+    if (!ngx_snorky_header_has(r, "Upgrade", "websocket", 1)) {
+        return ngx_snorky_websocket_refuse(r,
+                                 "Can \"Upgrade\" only to \"WebSocket\".");
+    }
+
+    if (!ngx_snorky_header_has(r, "Connection", "upgrade", 1)) {
+        return ngx_snorky_websocket_refuse(r,
+                                 "\"Connection\" must be \"Upgrade\".");
+    }
+
+    return ngx_snorky_websocket_upgrade(r, 1);
+}
+
+
+static ngx_int_t
+ngx_snorky_websocket_refuse(ngx_http_request_t *r, const char *text)
+{
+    ngx_snorky_worker_t  *worker;
+
+    worker = ngx_snorky_conf_worker(r);
+
+    if (worker) {
+        worker->hub->stats->rejected_handshake++;
+    }
+
+    return ngx_snorky_sockjs_page_text(r, NGX_HTTP_BAD_REQUEST, text);
+}
+
+
+static ngx_int_t
+ngx_snorky_websocket_upgrade(ngx_http_request_t *r, ngx_uint_t sockjs)
 {
     ngx_int_t                     rc, deflate;
     ngx_snorky_ws_t              *ws;
@@ -143,7 +202,8 @@ ngx_snorky_websocket_handler(ngx_http_request_t *r)
     }
 
     ws = ngx_snorky_websocket_create(r, worker,
-                                     deflate == NGX_OK ? &params : NULL);
+                                     deflate == NGX_OK ? &params : NULL,
+                                     sockjs);
     if (ws == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -179,16 +239,9 @@ ngx_snorky_websocket_handler(ngx_http_request_t *r)
 }
 
 
-ngx_int_t
-ngx_snorky_websocket_handler_sockjs(ngx_http_request_t *r)
-{
-    return NGX_HTTP_NOT_FOUND;
-}
-
-
 static ngx_snorky_ws_t *
 ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker,
-    ngx_snorky_deflate_params_t *deflate)
+    ngx_snorky_deflate_params_t *deflate, ngx_uint_t sockjs)
 {
     size_t                  size, more;
     ngx_str_t               identity;
@@ -212,6 +265,10 @@ ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker,
 
     if (deflate) {
         more += ngx_align(sizeof(ngx_snorky_ws_deflate_t), NGX_ALIGNMENT);
+    }
+
+    if (sockjs) {
+        more += ngx_align(sizeof(ngx_snorky_ws_sockjs_t), NGX_ALIGNMENT);
     }
 
     pool = ngx_snorky_lean_create_pool(r, size + more, conf->lean);
@@ -252,6 +309,10 @@ ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker,
         return NULL;
     }
 
+    if (sockjs && ngx_snorky_ws_sockjs_init(ws) != NGX_OK) {
+        return NULL;
+    }
+
     ws->seen = ngx_current_msec;
 
     ws->output.flusher = &worker->flusher;
@@ -287,6 +348,15 @@ ngx_snorky_websocket_open(ngx_snorky_ws_t *ws)
 
     ngx_queue_insert_tail(&ws->worker->websockets, &ws->queue);
 
+    ngx_snorky_ws_silence_begin(ws);
+
+    if (ws->sockjs) {
+
+        /* services may have something to say at once */
+
+        ngx_snorky_ws_sockjs_open(ws);
+    }
+
     ngx_snorky_session_open(&ws->peer.session, 1);
 
     if (ws->conf->echo) {
@@ -299,7 +369,10 @@ ngx_snorky_websocket_open(ngx_snorky_ws_t *ws)
     r->read_event_handler = ngx_snorky_websocket_read_handler;
     r->write_event_handler = ngx_snorky_websocket_write_handler;
 
-    ngx_snorky_ws_silence_begin(ws);
+    if (ws->conf->go_away) {
+        ngx_snorky_session_close(&ws->peer.session,
+                                 NGX_SNORKY_WS_SOCKJS_GO_AWAY, "Go away!");
+    }
 
     if (!ws->accepting) {
         ngx_snorky_websocket_accepted(ws);
@@ -504,12 +577,12 @@ ngx_snorky_websocket_send(ngx_snorky_session_t *s, ngx_snorky_msg_t *msg,
 
     ngx_snorky_msg_t  *form;
 
-    if (ws->deflate == NULL) {
+    if (ws->deflate == NULL && ws->sockjs == NULL) {
         ngx_snorky_websocket_queue(ws, msg, reply);
         return;
     }
 
-    form = ngx_snorky_ws_deflate_form(ws, msg, NGX_SNORKY_WS_TEXT);
+    form = ngx_snorky_ws_out_form(ws, msg, NGX_SNORKY_WS_TEXT);
 
     if (form == NULL) {
         ngx_snorky_session_close(s, NGX_SNORKY_WS_INTERNAL_ERROR,
@@ -578,6 +651,10 @@ ngx_snorky_websocket_close(ngx_snorky_session_t *s, ngx_uint_t code,
     if (code == NGX_SNORKY_WS_TRY_AGAIN_LATER) {
         dropped = ngx_snorky_output_drop(&ws->output);
         ngx_snorky_ws_stats(ws)->drops += dropped;
+    }
+
+    if (ws->sockjs) {
+        ngx_snorky_ws_sockjs_close(ws, code, reason);
     }
 
     ngx_snorky_ws_out_close(ws, code, reason);
@@ -683,5 +760,6 @@ ngx_snorky_websocket_close_worker(ngx_snorky_worker_t *worker)
     }
 
     ngx_snorky_ws_deflate_close_worker(worker->deflates);
+    ngx_snorky_ws_sockjs_close_worker(worker);
     ngx_snorky_msg_unref(worker->ping);
 }

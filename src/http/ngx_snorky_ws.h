@@ -38,6 +38,7 @@ typedef struct {
 
 
 typedef struct ngx_snorky_ws_deflate_s  ngx_snorky_ws_deflate_t;
+typedef struct ngx_snorky_ws_sockjs_s   ngx_snorky_ws_sockjs_t;
 
 
 typedef struct {
@@ -50,6 +51,7 @@ typedef struct {
     ngx_snorky_output_t         output;
     ngx_snorky_ws_parser_t      parser;
     ngx_snorky_ws_deflate_t    *deflate;    /* NULL: not agreed on */
+    ngx_snorky_ws_sockjs_t     *sockjs;     /* NULL: messages as they are */
 
     /* a message that came in pieces, or waits for room in the log */
     ngx_snorky_ws_bytes_t      *message;
@@ -68,7 +70,6 @@ typedef struct {
     unsigned                    full:1;     /* our answers are not read */
     unsigned                    accepting:1;
     unsigned                    counted:1;  /* why it ends */
-    unsigned                    sockjs:1;   /* in SockJS's frames */
 } ngx_snorky_ws_t;
 
 

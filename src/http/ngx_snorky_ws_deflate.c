@@ -10,6 +10,7 @@
 
 #include "ngx_snorky_ws_deflate.h"
 #include "ngx_snorky_header.h"
+#include "ngx_snorky_ws_sockjs.h"
 
 
 #define NGX_SNORKY_WS_DEFLATE_LEVELS  9
@@ -225,6 +226,13 @@ ngx_snorky_ws_deflate_shared(ngx_snorky_ws_t *ws, ngx_snorky_msg_t *msg,
 
     kind = ws->conf->deflate->level << 4 | ws->deflate->params.server_bits;
 
+    if (ws->sockjs) {
+
+        /* the message is itself a form: it stands in the same list */
+
+        kind |= NGX_SNORKY_WS_SOCKJS_FORM;
+    }
+
     form = ngx_snorky_msg_form(msg, kind);
 
     if (form == NULL) {
@@ -364,7 +372,7 @@ ngx_snorky_ws_deflate_read(ngx_snorky_ws_t *ws, ngx_str_t *text)
         return NGX_ERROR;
     }
 
-    rc = ngx_snorky_inflater_run(i, text, ws->conf->max_message_size,
+    rc = ngx_snorky_inflater_run(i, text, ws->parser.max_size,
                                  &all->inflated);
 
     if (rc != NGX_OK) {

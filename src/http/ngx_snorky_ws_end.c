@@ -11,6 +11,7 @@
 #include "ngx_snorky_lean.h"
 #include "ngx_snorky_ws_deflate.h"
 #include "ngx_snorky_ws_in.h"
+#include "ngx_snorky_ws_sockjs.h"
 
 
 static void ngx_snorky_ws_end_linger(ngx_connection_t *c);
@@ -164,6 +165,7 @@ ngx_snorky_ws_end_finish(ngx_snorky_ws_t *ws)
 
     ngx_snorky_ws_in_finish(ws);
     ngx_snorky_ws_deflate_finish(ws);
+    ngx_snorky_ws_sockjs_finish(ws);
 
     ngx_queue_remove(&ws->queue);
 

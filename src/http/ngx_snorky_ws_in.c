@@ -12,6 +12,7 @@
 #include "ngx_snorky_ws_deflate.h"
 #include "ngx_snorky_ws_out.h"
 #include "ngx_snorky_ws_silence.h"
+#include "ngx_snorky_ws_sockjs.h"
 
 
 /* reads of one connection in a round, before others have their turn */
@@ -33,6 +34,9 @@ static void ngx_snorky_ws_in_fail(ngx_snorky_ws_t *ws, ngx_uint_t code,
     const char *reason);
 static ngx_int_t ngx_snorky_ws_in_control(ngx_snorky_ws_t *ws,
     ngx_snorky_ws_event_t *event);
+static ngx_int_t ngx_snorky_ws_in_sockjs(ngx_snorky_ws_t *ws,
+    ngx_str_t *text);
+static ngx_int_t ngx_snorky_ws_in_unpack(ngx_snorky_ws_t *ws);
 static ngx_int_t ngx_snorky_ws_in_message(ngx_snorky_ws_t *ws,
     ngx_str_t *text);
 static ngx_int_t ngx_snorky_ws_in_echo(ngx_snorky_ws_t *ws, ngx_str_t *text);
@@ -128,7 +132,22 @@ ngx_snorky_ws_in_read_unread(ngx_snorky_ws_t *ws)
     ngx_int_t               rc;
     ngx_snorky_ws_bytes_t  *bytes;
 
-    if (ws->unread == NULL || ngx_snorky_ws_in_paused(ws)) {
+    if (ngx_snorky_ws_in_paused(ws)) {
+        return NGX_OK;
+    }
+
+    if (ngx_snorky_ws_sockjs_unpacks(ws)) {
+        rc = ngx_snorky_ws_in_unpack(ws);
+
+        if (rc != NGX_OK
+            || ngx_snorky_ws_in_paused(ws)
+            || ngx_snorky_ws_sockjs_unpacks(ws))
+        {
+            return rc;
+        }
+    }
+
+    if (ws->unread == NULL) {
         return NGX_OK;
     }
 
@@ -156,7 +175,7 @@ ngx_snorky_ws_in_parse(ngx_snorky_ws_t *ws, u_char *pos, u_char *last)
 
     while (ws->state != NGX_SNORKY_WS_ENDING) {
 
-        if (ngx_snorky_ws_in_paused(ws)) {
+        if (ngx_snorky_ws_in_paused(ws) || ngx_snorky_ws_sockjs_unpacks(ws)) {
 
             if (pos == last) {
                 return NGX_OK;
@@ -233,6 +252,12 @@ ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws, ngx_snorky_ws_event_t *event)
         return NGX_OK;
     }
 
+    if (ws->sockjs && event->opcode == NGX_SNORKY_WS_BINARY) {
+        ngx_snorky_ws_in_fail(ws, NGX_SNORKY_WS_UNSUPPORTED,
+                              "binary message");
+        return NGX_OK;
+    }
+
     log = ngx_snorky_ws_connection(ws)->log;
 
     ws->opcode = event->opcode;
@@ -267,7 +292,8 @@ ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws, ngx_snorky_ws_event_t *event)
         }
     }
 
-    rc = ngx_snorky_ws_in_message(ws, &text);
+    rc = ws->sockjs ? ngx_snorky_ws_in_sockjs(ws, &text)
+                    : ngx_snorky_ws_in_message(ws, &text);
 
     if (rc == NGX_AGAIN) {
         ws->waits = 1;
@@ -276,7 +302,7 @@ ngx_snorky_ws_in_data(ngx_snorky_ws_t *ws, ngx_snorky_ws_event_t *event)
                          : ngx_snorky_ws_in_append(&ws->message,
                                                     text.data, text.len, log);
 
-    } else {
+    } else if (!ngx_snorky_ws_sockjs_unpacks(ws)) {
         ngx_snorky_ws_in_forget(&ws->message);
     }
 
@@ -379,6 +405,90 @@ ngx_snorky_ws_in_control(ngx_snorky_ws_t *ws,
 }
 
 
+/*
+ * Its messages, none or many, take its place and are dispatched one by one.
+ * Who breaks a frame's form gets no frame of SockJS for it.  NGX_OK, or
+ * NGX_ERROR: no memory.
+ */
+
+static ngx_int_t
+ngx_snorky_ws_in_sockjs(ngx_snorky_ws_t *ws, ngx_str_t *text)
+{
+    ngx_int_t               rc;
+    ngx_snorky_ws_bytes_t  *packed;
+
+    if (text->len == 0) {
+        return NGX_OK;
+    }
+
+    rc = ngx_snorky_ws_sockjs_pack(ws, text, &packed);
+
+    if (rc == NGX_DECLINED) {
+        ngx_snorky_ws_in_fail(ws, NGX_SNORKY_WS_PROTOCOL_ERROR,
+                              "invalid SockJS message");
+        return NGX_OK;
+    }
+
+    if (rc == NGX_ABORT) {
+        ngx_snorky_ws_in_fail(ws, NGX_SNORKY_WS_TOO_BIG, "message too big");
+        return NGX_OK;
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_snorky_ws_in_forget(&ws->message);
+
+    ws->message = packed;
+
+    return ngx_snorky_ws_in_unpack(ws);
+}
+
+
+/* the first of the rest is the one that waits, if one does; returns as above */
+
+static ngx_int_t
+ngx_snorky_ws_in_unpack(ngx_snorky_ws_t *ws)
+{
+    ngx_int_t   rc;
+    ngx_str_t   rest, text;
+
+    do {
+        if (ws->state != NGX_SNORKY_WS_OPEN || ws->peer.session.ending) {
+            ws->sockjs->rest.len = 0;
+            break;
+        }
+
+        rest = ws->sockjs->rest;
+
+        if (ngx_snorky_sockjs_unpack(&rest, &text) != NGX_OK) {
+            break;
+        }
+
+        rc = ngx_snorky_ws_in_message(ws, &text);
+
+        if (rc == NGX_AGAIN) {
+            ws->waits = 1;
+            return NGX_OK;
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        ws->sockjs->rest = rest;
+
+    } while (!ngx_snorky_ws_in_paused(ws) && !ngx_snorky_ws_in_tired(ws));
+
+    if (!ngx_snorky_ws_sockjs_unpacks(ws)) {
+        ngx_snorky_ws_in_forget(&ws->message);
+    }
+
+    return NGX_OK;
+}
+
+
 /* NGX_OK, NGX_AGAIN: it waits for room in the log, or NGX_ERROR: no memory */
 
 static ngx_int_t
@@ -460,18 +570,30 @@ ngx_snorky_ws_in_close(ngx_snorky_ws_t *ws,
 ngx_int_t
 ngx_snorky_ws_in_retry(ngx_snorky_ws_t *ws)
 {
-    ngx_str_t  text;
+    ngx_str_t  rest, text;
 
-    text.data = ngx_snorky_ws_bytes(ws->message);
-    text.len = ws->message->len;
+    if (ws->sockjs) {
+        rest = ws->sockjs->rest;
+        (void) ngx_snorky_sockjs_unpack(&rest, &text);
+
+    } else {
+        text.data = ngx_snorky_ws_bytes(ws->message);
+        text.len = ws->message->len;
+    }
 
     if (ngx_snorky_ws_in_message(ws, &text) == NGX_AGAIN) {
         return NGX_AGAIN;
     }
 
-    ngx_snorky_ws_in_forget(&ws->message);
-
     ws->waits = 0;
+
+    if (ws->sockjs) {
+        ws->sockjs->rest = rest;
+    }
+
+    if (!ngx_snorky_ws_sockjs_unpacks(ws)) {
+        ngx_snorky_ws_in_forget(&ws->message);
+    }
 
     return NGX_OK;
 }

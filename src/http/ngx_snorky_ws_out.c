@@ -10,6 +10,36 @@
 #include "ngx_snorky_ws_out.h"
 #include "ngx_snorky_ws_deflate.h"
 #include "ngx_snorky_ws_silence.h"
+#include "ngx_snorky_ws_sockjs.h"
+
+
+ngx_snorky_msg_t *
+ngx_snorky_ws_out_form(ngx_snorky_ws_t *ws, ngx_snorky_msg_t *msg,
+    ngx_uint_t opcode)
+{
+    ngx_snorky_msg_t  *form;
+
+    if (ws->sockjs && opcode == NGX_SNORKY_WS_TEXT) {
+        msg = ngx_snorky_ws_sockjs_form(ws, msg);
+
+        if (msg == NULL) {
+            return NULL;
+        }
+
+    } else {
+        ngx_snorky_msg_ref(msg);
+    }
+
+    if (ws->deflate == NULL) {
+        return msg;
+    }
+
+    form = ngx_snorky_ws_deflate_form(ws, msg, opcode);
+
+    ngx_snorky_msg_unref(msg);
+
+    return form;
+}
 
 
 ngx_int_t
@@ -27,21 +57,17 @@ ngx_snorky_ws_out_push(ngx_snorky_ws_t *ws, ngx_uint_t opcode,
 
     ngx_memcpy(msg->text, data, len);
 
-    if (ws->deflate) {
-        form = ngx_snorky_ws_deflate_form(ws, msg, opcode);
-
-        ngx_snorky_msg_unref(msg);
-
-        if (form == NULL) {
-            return NGX_ERROR;
-        }
-
-        msg = form;
-    }
-
-    rc = ngx_snorky_ws_out_msg(ws, msg, opcode, 1);
+    form = ngx_snorky_ws_out_form(ws, msg, opcode);
 
     ngx_snorky_msg_unref(msg);
+
+    if (form == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_snorky_ws_out_msg(ws, form, opcode, 1);
+
+    ngx_snorky_msg_unref(form);
 
     return rc;
 }
@@ -64,6 +90,10 @@ ngx_snorky_ws_out_msg(ngx_snorky_ws_t *ws, ngx_snorky_msg_t *msg,
 
     if (ngx_snorky_output_push(&ws->output, msg, urgent) != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    if (ws->sockjs && opcode == NGX_SNORKY_WS_TEXT) {
+        ngx_snorky_ws_sockjs_beat(ws);
     }
 
     if (ws->output.bytes > ws->conf->send_buffer / 2) {

@@ -14,6 +14,14 @@
 
 
 /*
+ * What this connection gets of a message: the message itself or a form of it
+ * (ngx_snorky_msg.h), with a reference for the caller.  NULL: no memory.
+ */
+
+ngx_snorky_msg_t *ngx_snorky_ws_out_form(ngx_snorky_ws_t *ws,
+    ngx_snorky_msg_t *msg, ngx_uint_t opcode);
+
+/*
  * A frame with a copy of data, that does not wait for a batching window.
  * NGX_OK, or NGX_ERROR: no memory.
  */

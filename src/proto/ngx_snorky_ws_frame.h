@@ -33,6 +33,7 @@
 #define NGX_SNORKY_WS_NORMAL            1000
 #define NGX_SNORKY_WS_GOING_AWAY        1001
 #define NGX_SNORKY_WS_PROTOCOL_ERROR    1002
+#define NGX_SNORKY_WS_UNSUPPORTED       1003
 #define NGX_SNORKY_WS_NO_STATUS         1005   /* never on the wire */
 #define NGX_SNORKY_WS_ABNORMAL          1006   /* never on the wire */
 #define NGX_SNORKY_WS_INVALID_PAYLOAD   1007
