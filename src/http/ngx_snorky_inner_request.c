@@ -203,9 +203,18 @@ ngx_snorky_inner_request_address(ngx_snorky_inner_t *inner,
 
     len = sizeof(ngx_sockaddr_t);
 
-    if (getsockname(client->fd, &local.sockaddr, &len) == -1
-        || ngx_snorky_inner_request_local(c, &local.sockaddr, len) != NGX_OK)
-    {
+    if (client->fd == (ngx_socket_t) -1) {
+
+        /* a session that has none either, and knows what its was */
+
+        len = client->local_socklen;
+        ngx_memcpy(&local, client->local_sockaddr, len);
+
+    } else if (getsockname(client->fd, &local.sockaddr, &len) == -1) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_snorky_inner_request_local(c, &local.sockaddr, len) != NGX_OK) {
         return NGX_ERROR;
     }
 

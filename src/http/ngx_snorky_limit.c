@@ -227,11 +227,10 @@ ngx_snorky_limit_log(ngx_http_request_t *r, ngx_array_t *limits,
     ngx_uint_t           i;
     ngx_snorky_limit_t  *limit;
 
-    limit = limits->elts;
-
     switch (rc) {
 
     case NGX_DECLINED:
+        limit = limits->elts;
 
         for (i = 0; !counts[i].full; i++) { /* void */ }
 

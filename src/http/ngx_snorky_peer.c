@@ -79,12 +79,25 @@ ngx_snorky_peer_init(ngx_snorky_peer_t *peer, ngx_http_request_t *r,
     ngx_snorky_worker_t *worker, ngx_snorky_session_ops_t *ops,
     ngx_str_t *identity, const char *transport)
 {
+    ngx_snorky_peer_init_alone(peer, r, worker, ops, identity, transport);
+
+    peer->request = r;
+    peer->session.log = r->connection->log;
+
+    ngx_http_set_ctx(r, peer, ngx_snorky_module);
+}
+
+
+void
+ngx_snorky_peer_init_alone(ngx_snorky_peer_t *peer, ngx_http_request_t *r,
+    ngx_snorky_worker_t *worker, ngx_snorky_session_ops_t *ops,
+    ngx_str_t *identity, const char *transport)
+{
     ngx_snorky_session_t   *s;
     ngx_snorky_loc_conf_t  *conf;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_snorky_module);
 
-    peer->request = r;
     peer->transport = transport;
 
     s = &peer->session;
@@ -94,9 +107,6 @@ ngx_snorky_peer_init(ngx_snorky_peer_t *peer, ngx_http_request_t *r,
     s->ops = ops;
     s->limits = &conf->limits;
     s->identity = *identity;
-    s->log = r->connection->log;
-
-    ngx_http_set_ctx(r, peer, ngx_snorky_module);
 }
 
 
@@ -278,6 +288,11 @@ static ngx_int_t
 ngx_snorky_peer_client_text(ngx_pool_t *pool, ngx_snorky_peer_t *peer,
     ngx_http_variable_value_t *v)
 {
+    if (peer->session.id == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
     v->data = ngx_pnalloc(pool, NGX_SNORKY_CLIENT_LEN);
     if (v->data == NULL) {
         return NGX_ERROR;

@@ -40,6 +40,12 @@ void ngx_snorky_peer_init(ngx_snorky_peer_t *peer, ngx_http_request_t *r,
     ngx_snorky_worker_t *worker, ngx_snorky_session_ops_t *ops,
     ngx_str_t *identity, const char *transport);
 
+/* the same for one that outlives the request, and has a log of its own */
+void ngx_snorky_peer_init_alone(ngx_snorky_peer_t *peer,
+    ngx_http_request_t *r, ngx_snorky_worker_t *worker,
+    ngx_snorky_session_ops_t *ops, ngx_str_t *identity,
+    const char *transport);
+
 /* in preconfiguration: declares $snorky_... */
 ngx_int_t ngx_snorky_peer_add_variables(ngx_conf_t *cf);
 

@@ -475,6 +475,8 @@ ngx_snorky_sockjs_open_worker(ngx_snorky_worker_t *worker, ngx_log_t *log)
 
     sockjs->worker = worker;
 
+    ngx_queue_init(&sockjs->queue);
+    ngx_queue_init(&sockjs->asking);
     ngx_queue_init(&sockjs->dirty);
 
     sockjs->dummy.data = sockjs;

@@ -40,12 +40,15 @@
 struct ngx_snorky_sockjs_worker_s {
     ngx_snorky_worker_t        *worker;
     ngx_snorky_map_t            sessions;   /* by key; those that live here */
+    ngx_queue_t                 queue;      /* sessions, in order of age */
     ngx_snorky_map_t            requests;   /* by number */
+    ngx_queue_t                 asking;     /* the same requests */
     uint64_t                    number;     /* the last request's */
     ngx_event_t                 watch;      /* over those of other workers */
     ngx_queue_t                 dirty;      /* sessions, to be flushed */
     ngx_event_t                 flush;
     ngx_connection_t            dummy;      /* what the events' log needs */
+    unsigned                    closed:1;   /* no session begins any more */
 };
 
 

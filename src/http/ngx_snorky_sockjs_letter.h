@@ -25,7 +25,8 @@ typedef enum {
     NGX_SNORKY_SOCKJS_GONE,         /* it has ended; value: 1 if all that */
                                     /* it was given has been sent */
     NGX_SNORKY_SOCKJS_PARCEL,       /* messages, packed; a piece of them, the */
-                                    /* last one if "last" is set */
+                                    /* last one if "last" is set; size: bytes */
+                                    /* in those before */
 
     /* to a request */
 

@@ -33,8 +33,10 @@ typedef struct {
      */
     void                     (*lost)(ngx_snorky_sockjs_request_t *sr);
 
-    /* the letter by which a quitting worker wants it to end, or 0: none */
-    ngx_uint_t                 release;
+    /* letters, or 0: none */
+
+    ngx_uint_t                 release;     /* its worker quits, it is to end */
+    ngx_uint_t                 gone;        /* it has ended */
 
 } ngx_snorky_sockjs_request_ops_t;
 
@@ -44,11 +46,14 @@ typedef struct {
 struct ngx_snorky_sockjs_request_s {
     ngx_snorky_peer_t                 peer;     /* first; no open session */
     ngx_snorky_map_node_t             node;     /* of the worker's requests */
+    ngx_queue_t                       queue;    /* the same, as they came */
+    ngx_snorky_worker_t              *worker;
     uint64_t                          number;   /* 0: not known there */
     uint64_t                          owner;    /* the session's worker */
     ngx_snorky_sockjs_request_ops_t  *ops;
     u_char                            key[NGX_SNORKY_SOCKJS_KEY];
     unsigned                          released:1;
+    unsigned                          whole:1;  /* its response was sent */
 };
 
 
@@ -61,10 +66,14 @@ ngx_int_t ngx_snorky_sockjs_request_init(ngx_snorky_sockjs_request_t *sr,
     ngx_http_request_t *r, ngx_snorky_worker_t *worker, ngx_str_t *session,
     ngx_snorky_sockjs_request_ops_t *ops, const char *transport);
 
-/* it can be answered from here on, by sr->owner */
-void ngx_snorky_sockjs_request_enter(ngx_snorky_sockjs_request_t *sr);
+/*
+ * It can be answered from here on, by sr->owner, and ends if its client leaves.
+ * NGX_OK, or NGX_ERROR: the connection is gone.
+ */
 
-/* nobody answers it any more; idempotent */
+ngx_int_t ngx_snorky_sockjs_request_enter(ngx_snorky_sockjs_request_t *sr);
+
+/* nobody answers it any more, and the session is told; idempotent */
 void ngx_snorky_sockjs_request_leave(ngx_snorky_sockjs_request_t *sr);
 
 /*
@@ -74,6 +83,10 @@ void ngx_snorky_sockjs_request_leave(ngx_snorky_sockjs_request_t *sr);
 
 ngx_int_t ngx_snorky_sockjs_request_say(ngx_snorky_sockjs_request_t *sr,
     ngx_snorky_sockjs_letter_t *letter, ngx_str_t *text);
+
+/* finalizes it, outside of its connection's events, unless rc is NGX_AGAIN */
+void ngx_snorky_sockjs_request_end(ngx_snorky_sockjs_request_t *sr,
+    ngx_int_t rc);
 
 /* for letters that come, and when letters have been lost */
 void ngx_snorky_sockjs_request_letter(ngx_snorky_worker_t *worker,
@@ -87,5 +100,6 @@ void ngx_snorky_sockjs_request_lost(ngx_snorky_worker_t *worker);
  */
 
 ngx_uint_t ngx_snorky_sockjs_request_watch(ngx_snorky_worker_t *worker);
+
 
 #endif /* _NGX_SNORKY_SOCKJS_REQUEST_H_INCLUDED_ */

@@ -13,18 +13,12 @@
 #define _NGX_SNORKY_SOCKJS_SESSION_H_INCLUDED_
 
 
+#include "ngx_snorky_limit.h"
 #include "ngx_snorky_peer.h"
 #include "ngx_snorky_sockjs.h"
 #include "ngx_snorky_sockjs_frame.h"
 #include "ngx_snorky_sockjs_letter.h"
 #include "ngx_snorky_timeout.h"
-
-
-typedef enum {
-    NGX_SNORKY_SOCKJS_NEW = 0,      /* no request has taken "o" yet */
-    NGX_SNORKY_SOCKJS_OPEN,
-    NGX_SNORKY_SOCKJS_CLOSED        /* its requests get the close frame */
-} ngx_snorky_sockjs_state_e;
 
 
 /* Who takes what is sent. */
@@ -42,6 +36,7 @@ typedef struct {
 typedef struct {
     ngx_snorky_peer_t             peer;     /* first; without a request */
     ngx_snorky_map_node_t         node;     /* of the worker's sessions */
+    ngx_queue_t                   queue;    /* likewise; those lost, too */
     ngx_queue_t                   dirty;    /* to be flushed */
     ngx_snorky_worker_t          *worker;
     ngx_snorky_loc_conf_t        *conf;
@@ -52,26 +47,32 @@ typedef struct {
     ngx_snorky_sockjs_receiver_t  receiver;
 
     /* messages that wait for a receiver, as JSON strings */
-    ngx_array_t                   messages; /* of ngx_snorky_msg_t * */
+    ngx_snorky_msg_t            **messages; /* allocated */
+    ngx_uint_t                    room;     /* for so many, ... */
+    ngx_uint_t                    first;    /* ... of which these are in use */
+    ngx_uint_t                    count;
     size_t                        bytes;
 
     ngx_uint_t                    close_code;
-    ngx_str_t                     close_reason;
+    const char                   *close_reason;
 
     /* what has come in: ngx_snorky_sockjs_inbox.c */
     ngx_queue_t                   parcels;
+    ngx_uint_t                    nparcels;
     size_t                        parcels_size;
     ngx_event_t                   inbox;
 
     ngx_snorky_timeout_t          timeout;  /* a heartbeat, or its absence */
 
     u_char                        key[NGX_SNORKY_SOCKJS_KEY];
-    ngx_snorky_sockjs_state_e     state;
+    unsigned                      opened:1; /* a request has taken "o" */
+    unsigned                      closed:1; /* requests get the close frame */
+    unsigned                      lost:1;   /* not to be found any more */
     unsigned                      is_dirty:1;
     unsigned                      waits:1;  /* a message does, for room */
 
-    ngx_snorky_store_tally_t     *tallies[2];   /* of its name, of all; ... */
-                                    /* ... those of limits follow */
+    ngx_snorky_store_tally_t     *tallies[NGX_SNORKY_LIMIT_NAMED];
+                                            /* those of limits follow */
 } ngx_snorky_sockjs_session_t;
 
 
@@ -95,7 +96,7 @@ ngx_int_t ngx_snorky_sockjs_session_find(ngx_snorky_worker_t *worker,
 void ngx_snorky_sockjs_session_letter(ngx_snorky_worker_t *worker,
     ngx_snorky_sockjs_letter_t *letter, ngx_str_t *text);
 
-/* letters have been lost: none of them is found any more; they are freed */
+/* letters have been lost: none of them is found any more; they end soon */
 void ngx_snorky_sockjs_session_lost(ngx_snorky_worker_t *worker);
 
 /* letters may be sent again */
