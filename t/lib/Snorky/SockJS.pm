@@ -16,12 +16,13 @@ package Snorky::SockJS;
 #     http headers timeout              of the requests
 #     host port from ssl rcvbuf         how to connect
 #
-#     $s->poll()                        the frame of "xhr", or undef
+#     $s->poll()                        the frame of "xhr", or undef: why()
 #     $s->poll('jsonp')                 that of "jsonp"
 #     $s->receive($n, $kind)            polls until there are n messages
 #     $s->send(@messages)               "xhr_send"; the status
 #     $s->jsonp_send(@messages)         "jsonp_send"; a message \'JSON' goes
 #                                       as it is
+#     $s->path('xhr')                   where it is asked for
 #     $s->post('xhr_send', $body)       any body; options as of request()
 #     $s->raw($method, $path, %options) any request; the response, with body
 #     $s->response()                    of the last of these, also repeated
@@ -96,6 +97,13 @@ sub response {
 }
 
 
+sub why {
+    my ($self) = @_;
+
+    return $self->{last}{why};
+}
+
+
 # --- requests ---------------------------------------------------------------
 
 sub raw {
@@ -147,6 +155,7 @@ sub poll {
 
     $self->{last}{response} = $r->head();
     my $frame = $r->frame();
+    $self->{last}{why} = $r->{why};
 
     die "a poll has more than a frame: $r->{why} $r->{body}\n"
         if defined $frame && !$r->ended();
@@ -451,14 +460,15 @@ sub rest {
 
     1 while $self->more($deadline);
 
-    return $self->{why} eq 'end' ? delete $self->{body} : undef;
+    return undef if $self->{why} ne 'end';
+    return substr $self->{body}, 0, length $self->{body}, '';
 }
 
 
 sub ended {
     my ($self, $timeout) = @_;
 
-    return length($self->{body}) == 0
+    return length($self->{body} // '') == 0
         && !$self->more($self->deadline($timeout))
         && $self->{why} eq 'end' ? 1 : 0;
 }
