@@ -546,14 +546,6 @@ ngx_snorky_sockjs_receive_pass(ngx_snorky_sockjs_receive_t *receive)
         return NGX_AGAIN;
     }
 
-    if (!r->header_sent) {
-        rc = ngx_snorky_sockjs_receive_header(receive);
-
-        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-            return rc;
-        }
-    }
-
     b = receive->out->buf;
 
     /* an end may have no bytes */
@@ -563,6 +555,14 @@ ngx_snorky_sockjs_receive_pass(ngx_snorky_sockjs_receive_t *receive)
     b->last_buf = receive->ended;
     b->last_in_chain = receive->ended;
     b->tag = (ngx_buf_tag_t) &ngx_snorky_module;
+
+    if (!r->header_sent) {
+        rc = ngx_snorky_sockjs_receive_header(receive);
+
+        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+            return rc;
+        }
+    }
 
     rc = ngx_http_output_filter(r, receive->out);
 
@@ -611,7 +611,8 @@ ngx_snorky_sockjs_receive_header(ngx_snorky_sockjs_receive_t *receive)
         }
 
     } else {
-        r->headers_out.content_length_n = ngx_buf_size(receive->out->buf);
+        r->headers_out.content_length_n = receive->out->buf->last
+                                            - receive->out->buf->pos;
     }
 
     if (receive->kind == NGX_SNORKY_SOCKJS_JSONP) {
