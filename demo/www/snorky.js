@@ -207,8 +207,8 @@ export function webSocket(path) {
 export const SockJS = globalThis.SockJS ?? null;
 
 
-/* with the transports that have these names, or whichever works */
-export function sockJS(path, transports = []) {
+/* by the first of these transports that works, or of all if there are none */
+export function sockJS(path, transports) {
     return new SockJS(path, null, { transports });
 }
 

@@ -110,23 +110,19 @@ export function openWindow(owner) {
  */
 function dial() {
     const query = page.identified ? `?user=${identity()}` : '';
+    const transport = $('transport')?.value ?? '';
 
-    switch ($('transport')?.value ?? '') {
-
-    case '':
+    if (transport === '') {
         return webSocket(`/ws${query}`);
-
-    case 'any':
-        return sockJS(`/sockjs${query}`);
-
-    default:
-        return sockJS(`/sockjs${query}`, [$('transport').value]);
     }
+
+    return sockJS(`/sockjs${query}`, transport === 'any' ? [] : [transport]);
 }
 
 
+/* an apostrophe is escaped by the browser, as all of it is in an address */
 export function identity() {
-    return encodeURIComponent(me.name);
+    return encodeURIComponent(me.name).replaceAll("'", '%27');
 }
 
 
@@ -250,7 +246,7 @@ function showServed(why = '') {
         me.worker !== null ? [`Worker ${me.worker}`, 'over a WebSocket']
         : me.transport === null ? ['no worker yet', why]
         : me.transport === 'websocket'
-        ? ['one worker', 'over SockJS, by websocket: which one, it can’t see']
+        ? ['one worker', 'over SockJS, by websocket: a page can’t see which']
         : ['any worker', `over SockJS, by ${me.transport}: each request `
                          + 'comes to whichever takes it'];
 
