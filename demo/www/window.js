@@ -158,19 +158,12 @@ function rename() {
 /* the choice is kept in the address */
 function chooseTransport() {
     const field = $('transport');
+    const wanted = new URLSearchParams(location.search).get('transport');
+    const known = [...field.options].some(({ value }) => value === wanted);
 
-    if (SockJS === null) {
-        field.querySelector('optgroup').disabled = true;
-        $('no-sockjs').hidden = false;
-
-    } else {
-        field.value = new URLSearchParams(location.search).get('transport')
-                      ?? '';
-    }
-
-    if (field.selectedIndex < 0) {
-        field.value = '';
-    }
+    field.value = SockJS !== null && known ? wanted : '';
+    field.querySelector('optgroup').disabled = SockJS === null;
+    $('no-sockjs').hidden = SockJS !== null;
 
     field.onchange = () => {
         const url = new URL(location.href);
@@ -237,24 +230,39 @@ function nobodyServes(why) {
 }
 
 
-/*
- * Over SockJS a page does not know its worker, and has more than one of them
- * unless it is by websocket.
- */
 function showServed(why = '') {
-    const [worker, over] =
-        me.worker !== null ? [`Worker ${me.worker}`, 'over a WebSocket']
-        : me.transport === null ? ['no worker yet', why]
-        : me.transport === 'websocket'
-        ? ['one worker', 'over SockJS, by websocket: a page can’t see which']
-        : ['any worker', `over SockJS, by ${me.transport}: each request `
-                         + 'comes to whichever takes it'];
+    const [worker, over] = server() ?? ['no worker yet', why];
 
     $('worker').textContent = worker;
-    $('worker').classList.toggle('none', worker === 'no worker yet');
+    $('worker').classList.toggle('none', server() === null);
 
     if ($('over') !== null) {
         $('over').textContent = over;
+    }
+}
+
+
+/*
+ * Which worker it is, only a plain WebSocket tells; and a session of SockJS
+ * has one worker, but its requests do not, unless it is by websocket.
+ */
+function server() {
+    if (me.worker !== null) {
+        return [`Worker ${me.worker}`, 'over a WebSocket'];
+    }
+
+    switch (me.transport) {
+
+    case null:
+        return null;
+
+    case 'websocket':
+        return ['one worker',
+                'over SockJS, by websocket: a page can’t see which'];
+
+    default:
+        return ['any worker', `over SockJS, by ${me.transport}: each request `
+                              + 'comes to whichever takes it'];
     }
 }
 
