@@ -213,6 +213,7 @@ ngx_snorky_sockjs_send_form(ngx_http_request_t *r, ngx_str_t *text)
     u_char  *p, *last, *end, *dst, *src;
 
     last = text->data + text->len;
+    end = last;
 
     for (p = text->data; p < last; p = end + 1) {
 
