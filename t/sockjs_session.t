@@ -49,6 +49,7 @@ http {
 
     server {
         listen       127.0.0.1:8080 reuseport;
+        listen       127.0.0.1:8081 reuseport sndbuf=16k;
         server_name  localhost;
 
         location /echo {
@@ -112,7 +113,7 @@ http {
 
 EOC
 
-$t->run()->plan(185);
+$t->run()->plan(193);
 
 for my $spread (0, 1) {
     my $where = $spread ? 'elsewhere' : 'here';
@@ -122,6 +123,7 @@ for my $spread (0, 1) {
     others($where, $spread);
     streaming($where, $spread);
     aborted($where, $spread);
+    torn($where, $spread);
     going_away($where, $spread);
     beating($where, $spread);
     absent($where, $spread);
@@ -287,6 +289,29 @@ sub aborted {
             "$where: whose $kind was aborted is told");
         is($s->send('x'), 404, "$where: and can't send");
     }
+}
+
+
+# who has not had all of an ended response gets nothing of what came behind it
+
+sub torn {
+    my ($where, $spread) = @_;
+
+    my $s = session('/echo', port => port(8081), rcvbuf => 16384);
+    is($s->poll(), 'o', "$where: open");
+
+    my $lost = counters()->{closed_lost};
+    my $r = by($s, $spread)->stream('xhr_streaming');
+
+    is(by($s, $spread)->send($_ x 250_000), 204, "$where: a long message")
+        for 'a', 'b';
+
+    $r->abort();
+
+    wait_until { counters()->{closed_lost} > $lost };
+
+    closed_by(by($s, $spread * 2)->poll(), 1002, 'Connection interrupted',
+        "$where: nothing comes behind a gap");
 }
 
 

@@ -26,7 +26,7 @@ srand $seed;
 
 my $rounds = 250;
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(24);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(26);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -141,7 +141,7 @@ sub exchange {
     }
 
     for my $i (0 .. $#sent) {
-        return "$i is $got[$i]" if $got[$i] ne $sent[$i];
+        return "$i is " . json($got[$i]) if $got[$i] ne $sent[$i];
     }
 
     return @got == @sent ? 'all in order' : 'too many';
@@ -180,7 +180,7 @@ sub poll {
 
     return undef unless $r && $r->{body} =~ m{^/\*\*/cb\((".*")\);\r\n\z};
 
-    my $frame = decode($1);
+    my $frame = decode($1 =~ s/<\\!/<!/gr);
     utf8::encode($frame);
 
     return $frame;

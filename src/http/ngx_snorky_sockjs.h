@@ -13,7 +13,8 @@
  *   ngx_snorky_sockjs_request.c   requests that wait for an answer
  *   ngx_snorky_sockjs_receive.c   xhr, xhr_streaming, eventsource, ...
  *   ngx_snorky_sockjs_send.c      xhr_send, jsonp_send
- *   ngx_snorky_sockjs_session.c   the session: what goes out, and its life
+ *   ngx_snorky_sockjs_session.c   the session: its life
+ *   ngx_snorky_sockjs_out.c       the session: what goes out
  *   ngx_snorky_sockjs_inbox.c     the session: what comes in
  *   ngx_snorky_ws_sockjs.c        the same frames over a WebSocket
  */

@@ -2,8 +2,8 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * Owns the messages that wait, and how a response's bytes are made of them.
- * Called by the session.
+ * Owns the receiver, the messages that wait for one, and how a response's
+ * bytes are made of them.  Called by the session.
  */
 
 
@@ -39,6 +39,86 @@ static ngx_int_t ngx_snorky_sockjs_out_send(
     ngx_snorky_sockjs_receiver_t *receiver, ngx_str_t *body, ngx_uint_t n);
 static void ngx_snorky_sockjs_out_fail(ngx_snorky_sockjs_session_t *session,
     ngx_snorky_sockjs_receiver_t *receiver);
+
+
+/*
+ * When one response has ended, the next request may come before it is known
+ * what became of the last: its client has had it whole, or would not ask.
+ */
+
+void
+ngx_snorky_sockjs_out_attach(ngx_snorky_sockjs_session_t *session,
+    ngx_snorky_sockjs_letter_t *letter, ngx_str_t *callback)
+{
+    ngx_snorky_sockjs_receiver_t  receiver;
+
+    ngx_memzero(&receiver, sizeof(ngx_snorky_sockjs_receiver_t));
+
+    receiver.worker = letter->worker;
+    receiver.request = letter->request;
+    receiver.kind = (ngx_snorky_sockjs_kind_e) letter->value;
+    receiver.room = letter->size;
+    receiver.callback = *callback;
+
+    if (session->receiver.request && !session->receiver.ended) {
+        ngx_snorky_sockjs_out_close(session, &receiver, 2010,
+                                    "Another connection still open");
+        return;
+    }
+
+    if (callback->len) {
+        receiver.callback.data = ngx_alloc(callback->len, &session->log);
+
+        if (receiver.callback.data == NULL) {
+            ngx_snorky_sockjs_inbox_answer(session->worker, letter,
+                                           NGX_HTTP_SERVICE_UNAVAILABLE);
+            return;
+        }
+
+        ngx_memcpy(receiver.callback.data, callback->data, callback->len);
+    }
+
+    ngx_snorky_sockjs_out_detach(session);
+
+    session->receiver = receiver;
+
+    if (ngx_snorky_sockjs_out_far(session)) {
+        ngx_snorky_sockjs_watch(session->worker);
+    }
+
+    ngx_snorky_sockjs_out_post(session);
+}
+
+
+void
+ngx_snorky_sockjs_out_release(ngx_snorky_sockjs_session_t *session)
+{
+    ngx_snorky_sockjs_out_flush(session);
+
+    if (!session->receiver.ended) {
+        ngx_snorky_sockjs_out_frame(session, "h", 1);
+    }
+}
+
+
+void
+ngx_snorky_sockjs_out_detach(ngx_snorky_sockjs_session_t *session)
+{
+    if (session->receiver.callback.len) {
+        ngx_free(session->receiver.callback.data);
+    }
+
+    ngx_memzero(&session->receiver, sizeof(ngx_snorky_sockjs_receiver_t));
+}
+
+
+ngx_uint_t
+ngx_snorky_sockjs_out_far(ngx_snorky_sockjs_session_t *session)
+{
+    return session->receiver.request
+           && session->receiver.worker
+              != ngx_snorky_mailbox_number(session->worker->hub);
+}
 
 
 /*
@@ -140,10 +220,12 @@ ngx_snorky_sockjs_out_grow(ngx_snorky_sockjs_session_t *session)
         session->room = room;
     }
 
-    ngx_memmove(messages, session->messages + session->first,
-                session->count * sizeof(ngx_snorky_msg_t *));
+    if (session->count) {
+        ngx_memmove(messages, session->messages + session->first,
+                    session->count * sizeof(ngx_snorky_msg_t *));
+    }
 
-    if (messages != session->messages && session->messages) {
+    if (session->messages && session->messages != messages) {
         ngx_free(session->messages);
     }
 
@@ -213,15 +295,6 @@ ngx_snorky_sockjs_out_post(ngx_snorky_sockjs_session_t *session)
     ev = &sockjs->flush;
 
     ngx_post_event(ev, &ngx_posted_events);
-}
-
-
-ngx_uint_t
-ngx_snorky_sockjs_out_far(ngx_snorky_sockjs_session_t *session)
-{
-    return session->receiver.request
-           && session->receiver.worker
-              != ngx_snorky_mailbox_number(session->worker->hub);
 }
 
 
@@ -330,15 +403,6 @@ ngx_snorky_sockjs_out_frame(ngx_snorky_sockjs_session_t *session,
     frame.len = ngx_strlen(text);
 
     ngx_snorky_sockjs_out_say(session, &session->receiver, &frame, 0, last);
-}
-
-
-void
-ngx_snorky_sockjs_out_refuse(ngx_snorky_sockjs_session_t *session,
-    ngx_snorky_sockjs_receiver_t *receiver)
-{
-    ngx_snorky_sockjs_out_close(session, receiver, 2010,
-                                "Another connection still open");
 }
 
 

@@ -426,12 +426,15 @@ sub frame {
 
     my $frame = $self->match($frame{$self->{kind}}, $timeout);
 
-    # a string of JavaScript, which is one of JSON here
+    # a string of JavaScript, which is one of JSON here but for this
 
     if (defined $frame && $frame =~ /^"/) {
+        $frame =~ s/<\\!/<!/g;
         $frame = decode($frame) // die "not a string: $self->{raw}\n";
         utf8::encode($frame);
     }
+
+    $frame =~ s/%25/%/g if defined $frame && $self->{kind} eq 'eventsource';
 
     return $frame;
 }
