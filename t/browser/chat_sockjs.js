@@ -184,6 +184,8 @@ async function choosing(context) {
         grace = await open(context,
                            '/chat.html?user=Grace&transport=smoke');
         await served(grace, null);
+        assert.strictEqual(await grace.$eval('#transport',
+            (field) => field.selectedIndex), 0);
     });
 
     await it('SockJS may choose itself', async () => {
