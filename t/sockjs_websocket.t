@@ -17,6 +17,7 @@ BEGIN { push @INC, "$FindBin::Bin/lib" }
 
 use Test::Nginx;
 use Snorky;
+use Snorky::SockJS;
 use Snorky::Stop;
 
 
@@ -355,10 +356,13 @@ is(wait_until { Snorky->attempt('/echo/few/0/0/websocket?who=me')->status()
 
 my @kinds = ([ '/ws' ], [ '/sockjs' ], [ '/sockjs/deflate', 1 ],
     [ '/ws/deflate', 1 ], [ '/sockjs/own', 1, 1 ], [ '/sockjs/lean' ],
-    [ '/ws/deflate' ], [ '/sockjs/deflate' ]);
+    [ '/ws/deflate' ], [ '/sockjs/deflate' ], [ 'xhr' ]);
 
-for my $order ([ 0 .. 7 ], [ reverse 0 .. 7 ], [ 2, 3, 0, 1, 5, 4, 7, 6 ]) {
-    my @clients = map { subscriber(@{ $kinds[$_] }) } @$order;
+my $beside = $other->{slot};
+
+for my $order ([ 0 .. 8 ], [ reverse 0 .. 8 ], [ 2, 3, 0, 8, 1, 5, 4, 7, 6 ]) {
+    my @clients = map { subscriber(@{ $kinds[$_] }[0 .. 2],
+        worker => $beside) } @$order;
 
     for my $message ('one', "two \xe2\x80\x8c\"\\") {
         $r = backend_post('/backend', '{"service":"messaging_backend",'
@@ -369,10 +373,10 @@ for my $order ([ 0 .. 7 ], [ reverse 0 .. 7 ], [ 2, 3, 0, 1, 5, 4, 7, 6 ]) {
         die "not published\n" unless $r && $r->{status} == 200;
 
         is(join('|', map { notification($_) } @clients),
-            join('|', ($message) x 8), "everybody hears \"$message\"");
+            join('|', ($message) x 9), "everybody hears \"$message\"");
     }
 
-    $_->{ws}->finish() for @clients;
+    $_->{ws}->finish() for grep { $_->{ws} } @clients;
 }
 
 $c = subscriber('/sockjs');
@@ -656,6 +660,17 @@ sub subscriber {
     my $call = Snorky::request_text('messaging', 'subscribe',
         { channel => 'c' }, 1);
 
+    if ($path eq 'xhr') {
+        my $session = Snorky::SockJS->new(prefix => '/sockjs',
+            worker => $slot);
+
+        $session->poll();
+        $session->send($call);
+        $session->receive(1);
+
+        return { poll => $session };
+    }
+
     $o{headers} = [ PD ] if $deflate;
     $path .= '/0/0/websocket' if $framed;
 
@@ -684,7 +699,8 @@ sub subscriber {
 sub message {
     my ($client) = @_;
 
-    my $text = $client->{ws}->text_in() // return { type => 'nothing' };
+    my $text = ($client->{poll} ? ($client->{poll}->receive(1))[0]
+        : $client->{ws}->text_in()) // return { type => 'nothing' };
 
     $text = unframed($text) if $client->{framed};
 

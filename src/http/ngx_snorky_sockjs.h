@@ -36,6 +36,16 @@
 #define NGX_SNORKY_SOCKJS_KEY  20
 
 
+/*
+ * Forms of a message (ngx_snorky_msg.h): "..." for a session, a["..."] for a
+ * WebSocket, the latter also compressed.  No kind of permessage-deflate has
+ * these bits.
+ */
+
+#define NGX_SNORKY_SOCKJS_STRING  0x100
+#define NGX_SNORKY_SOCKJS_FRAME   0x200
+
+
 /* Of one worker. */
 
 struct ngx_snorky_sockjs_worker_s {

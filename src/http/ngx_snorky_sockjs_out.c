@@ -13,9 +13,6 @@
 #include "ngx_snorky_ws_frame.h"
 
 
-/* a message's form (ngx_snorky_msg.h): above those of permessage-deflate */
-#define NGX_SNORKY_SOCKJS_OUT_STRING    0x100
-
 /* messages, before the array grows */
 #define NGX_SNORKY_SOCKJS_OUT_MIN_SIZE  8
 
@@ -180,7 +177,7 @@ ngx_snorky_sockjs_out_form(ngx_snorky_msg_t *msg, ngx_log_t *log)
     ngx_str_t          text;
     ngx_snorky_msg_t  *form;
 
-    form = ngx_snorky_msg_form(msg, NGX_SNORKY_SOCKJS_OUT_STRING);
+    form = ngx_snorky_msg_form(msg, NGX_SNORKY_SOCKJS_STRING);
 
     if (form) {
         return form;
@@ -196,7 +193,7 @@ ngx_snorky_sockjs_out_form(ngx_snorky_msg_t *msg, ngx_log_t *log)
 
     (void) ngx_snorky_sockjs_string(form->text, &text);
 
-    ngx_snorky_msg_add_form(msg, form, NGX_SNORKY_SOCKJS_OUT_STRING);
+    ngx_snorky_msg_add_form(msg, form, NGX_SNORKY_SOCKJS_STRING);
 
     return form;
 }
