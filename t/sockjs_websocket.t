@@ -703,6 +703,7 @@ sub message {
         : $client->{ws}->text_in()) // return { type => 'nothing' };
 
     $text = unframed($text) if $client->{framed};
+    utf8::encode($text) if $client->{poll};
 
     return decode($text)->{message};
 }
