@@ -207,9 +207,8 @@ sub messages_out {
     my $long = join '', map { chr 32 + $_ % 90 } 1 .. 150_000;
     is(by($s, $spread)->send($long, "\x{2028}\x{ffff}\t\0"), 204,
         "$where: large ones are taken");
-    is_deeply([ map { messages($_) } by($s, $spread * 2)->poll(),
-                $s->with(worker => $spread)->poll() ],
-        [ $long, "\x{2028}\x{ffff}\t\0" ],
+    is_deeply([ map { [ messages(by($s, $_)->poll()) ] } $spread * 2, $spread ],
+        [ [ $long ], [ "\x{2028}\x{ffff}\t\0" ] ],
         "$where: and come back, a response's worth at a time");
 }
 
@@ -529,9 +528,10 @@ sub quitting {
 
     $t->reload();
 
-    closed_by($p->frame(), 1012, 'service restart',
+    closed_by(last_frame($poll, $p), 1012, 'service restart',
         'a reload closes: a poll is told');
-    closed_by($r->frame(), 1012, 'service restart', 'a stream is told');
+    closed_by(last_frame($stream, $r), 1012, 'service restart',
+        'a stream is told');
     ok($r->ended(), 'and ends');
 
     closed_by($away->with(worker => undef)->poll(), 1012, 'service restart',
@@ -539,4 +539,17 @@ sub quitting {
 
     ok((wait_until { counters()->{sessions_sockjs} == 0 }),
         'no session is left');
+}
+
+
+# a worker that quits before the session's may end the response before: then
+# the next request is told
+
+sub last_frame {
+    my ($s, $r) = @_;
+
+    my $frame = $r->frame();
+
+    return $frame if !defined $frame || $frame ne 'h';
+    return $s->with(worker => undef)->poll();
 }
