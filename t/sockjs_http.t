@@ -20,9 +20,9 @@ use Snorky::SockJS;
 
 
 my $t = Test::Nginx->new()
-    ->has(qw/ http http_ssl gzip proxy auth_request limit_conn mirror
-              rewrite socket_ssl /)
-    ->has_daemon('openssl')->plan(111);
+    ->has(qw/ http http_ssl gzip proxy addition auth_request limit_conn
+              mirror rewrite socket_ssl /)
+    ->has_daemon('openssl')->plan(115);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -137,6 +137,21 @@ http {
         location /rated {
             limit_rate 20k;
             snorky_sockjs_echo;
+        }
+
+        location /added {
+            add_before_body /before;
+            add_after_body /after;
+            snorky_sockjs_echo;
+            snorky_sockjs_response_limit 100;
+        }
+
+        location /before {
+            return 200 "before\n";
+        }
+
+        location /after {
+            return 200 "after\n";
         }
 
         location /paged {
@@ -426,6 +441,15 @@ $s->send('y');
 is($r->frame(), 'a["y"]', 'and the next one');
 $r->abort();
 
+$s = session('/added');
+$r = $s->open('htmlfile');
+$s->send('x' x 100) == 204 or wait_until { $s->send('x' x 100) == 204 };
+like($r->rest(), qr{^before\n<!doctype.*"o".*x{100}.*</script>\r\nafter\n$}s,
+    'texts are added to a page');
+is($r->{why}, 'end', 'which ends');
+is($s->send('y'), 204, 'the session');
+is($s->poll(), 'a["y"]', 'goes on');
+
 $s = session('/paged');
 $s->poll();
 is($s->post('xhr_send', '["' . 'x' x 100 . '"]'), 299,
@@ -461,8 +485,6 @@ is(length $s->poll(), 200 * 1024 + 5, 'of which the first comes');
 
 # the log
 
-my $before = -s $t->testdir() . '/sockjs.log';
-
 $s = session('/guarded', session => 'logged', server => '0');
 $h = Snorky->dial();
 
@@ -472,9 +494,11 @@ for (['xhr', ''], ['xhr_send', '["1","2","3"]'], ['xhr', ''],
     ask($h, 'POST', $s, @$_, 'X-User: me');
 }
 
-my @log = split /\n/, wait_until {
-    my $log = substr $t->read_file('sockjs.log'), $before;
-    ($log =~ tr/\n//) >= 5 && $log;
+my @log;
+
+wait_until {
+    @log = grep { m{/logged/} } split /\n/, $t->read_file('sockjs.log');
+    @log >= 5;
 };
 
 is_deeply(\@log, [

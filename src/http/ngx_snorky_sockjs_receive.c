@@ -381,7 +381,7 @@ ngx_snorky_sockjs_receive_letter_handler(ngx_snorky_sockjs_request_t *sr,
 
         rc = ngx_snorky_sockjs_receive_begin(receive);
 
-        ngx_snorky_sockjs_request_end(sr, rc);
+        ngx_snorky_sockjs_request_done(sr, rc);
         return;
     }
 
@@ -391,7 +391,7 @@ ngx_snorky_sockjs_receive_letter_handler(ngx_snorky_sockjs_request_t *sr,
 
     p = ngx_snorky_sockjs_receive_room(receive, text->len);
     if (p == NULL) {
-        ngx_snorky_sockjs_request_end(sr, NGX_ERROR);
+        ngx_snorky_sockjs_request_done(sr, NGX_ERROR);
         return;
     }
 
@@ -410,7 +410,7 @@ ngx_snorky_sockjs_receive_letter_handler(ngx_snorky_sockjs_request_t *sr,
 
     rc = ngx_snorky_sockjs_receive_pass(receive);
 
-    ngx_snorky_sockjs_request_end(sr, rc);
+    ngx_snorky_sockjs_request_done(sr, rc);
 }
 
 
@@ -427,7 +427,7 @@ ngx_snorky_sockjs_receive_lost_handler(ngx_snorky_sockjs_request_t *sr)
 
     rc = ngx_snorky_sockjs_receive_interrupt(receive);
 
-    ngx_snorky_sockjs_request_end(sr, rc);
+    ngx_snorky_sockjs_request_done(sr, rc);
 }
 
 
