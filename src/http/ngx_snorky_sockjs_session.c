@@ -526,13 +526,25 @@ ngx_snorky_sockjs_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
 {
     ngx_snorky_sockjs_session_t *session = (ngx_snorky_sockjs_session_t *) s;
 
+    size_t               len;
+    u_char              *copy;
     ngx_snorky_stats_t  *stats;
 
     stats = session->worker->hub->stats;
 
     session->closed = 1;
     session->close_code = code;
-    session->close_reason = reason;
+
+    /* the reason is its caller's, and requests may ask for it later */
+
+    len = ngx_strlen(reason) + 1;
+    copy = ngx_pnalloc(session->pool, len);
+
+    if (copy) {
+        ngx_memcpy(copy, reason, len);
+    }
+
+    session->close_reason = copy ? (char *) copy : "";
 
     (*ngx_snorky_sockjs_session_counter(stats, code))++;
 
