@@ -33,7 +33,7 @@ my @streaming = qw/ xhr_streaming eventsource htmlfile /;
 my @kinds = (@polling, @streaming, qw/ websocket lean /);
 
 my $t = Test::Nginx->new()->has(qw/ http proxy realip upstream_keepalive /)
-    ->plan(379);
+    ->plan(382);
 
 my $conf = <<'EOC';
 
@@ -120,6 +120,7 @@ http {
             proxy_set_header Connection "";
             proxy_set_header X-Config %%CONFIG%%;
             proxy_set_header X-Addresses "$remote_addr $server_addr";
+            proxy_set_header X-Port $remote_port;
             proxy_set_header X-Variables "$snorky_client $snorky_identity";
             proxy_pass http://application/$snorky_command;
         }
@@ -233,9 +234,9 @@ sub called {
         'app headers anna 127.0.0.3', "$kind: and the application knows of it");
     is($h->{'x-variables'}, "$h->{'x-snorky-client'} anna",
         "$kind: as do variables");
-    is($h->{'x-addresses'}, '127.0.0.3 127.0.0.2',
+    is("$h->{'x-addresses'} $h->{'x-port'}",
+        "127.0.0.3 127.0.0.2 $c->{port}",
         "$kind: and those of its connection");
-
     is($c->rpc('app', 'headers', {})->{data}{'x-snorky-client'},
         $h->{'x-snorky-client'}, "$kind: it stays the same");
 
@@ -293,7 +294,8 @@ sub without_request {
     is($app->release('/held'), 3, "$kind: are answered");
     ok((wait_until { $app->count('/held', 'answered') == 3 }),
         "$kind: by the application");
-    is(answers($c, @ids), '"late" "late" "late"', "$kind: and the client gets them later");
+    is(answers($c, @ids), '"late" "late" "late"',
+        "$kind: and the client gets them later");
 
     $c->leave();
     $app->forget();
@@ -497,7 +499,7 @@ sub interrupted {
     is($c->close_in(), 4001, "$kind: who waits is closed");
     ok($app->wait_for(1, '/auth', 'left'), "$kind: nobody is asked any more");
 
-    is(join(' ', map { $_->read_response()->{status} } @done),
+    is(join(' ', map { status_of($_) } @done),
         join(' ', (404) x @done), "$kind: what waits is not taken");
 
     $c->leave();
@@ -703,7 +705,7 @@ sub dead {
 sub restarted {
     my @idle = map { client($_) } @kinds;
     my @busy = map { client($_) } @kinds;
-    my @waits = map { client($_) } @kinds;
+    my @waits = map { client($_, user => 'waits') } @kinds;
 
     my @ids = map { $_->call('app', 'held', {}) } @busy;
     $app->wait_for(scalar @ids, '/held', 'held') or die "no calls\n";
@@ -711,6 +713,8 @@ sub restarted {
     my @asked = map { $_->later([ guarded => 'publish', { channel => 1,
         message => [ 'allow', 1, 'gate' ] } ]) } @waits;
     $app->wait_for(scalar @ids, '/auth', 'held') or die "nobody is asked\n";
+
+    my @behind = map { $_->later([ app => 'work', { n => 1 } ]) } @waits;
 
     # some wait with a request, others without
 
@@ -741,13 +745,20 @@ sub restarted {
     is(join(' ', map { $_->close_in() // 'none' } @busy),
         join(' ', (1012) x @kinds), 'before the client is closed');
 
+    backend('send', { to => { identity => 'waits' }, message => 'hello' });
+    is(join(' ', map { $_->notification() // 'nothing' } @waits),
+        join(' ', ('hello') x @kinds), 'who waits is still spoken to');
+
     $app->release('gate');
     is(join(' ', map { answer($_->reply()) } @waits),
         join(' ', ('null') x @kinds), 'what is decided is done');
     is(join(' ', map { $_->close_in() // 'none' } @waits),
         join(' ', (1012) x @kinds), 'before the client is closed');
-    is(join(' ', map { $_->read_response()->{status} } @asked),
+    is(join(' ', map { status_of($_) } @asked),
         join(' ', (204) x @asked), 'and has been taken');
+    is(join(' ', map { status_of($_) } @behind),
+        join(' ', (404) x @behind), 'what was behind has not');
+    is($app->count('/work'), 0, 'nor is it done');
 
     ok((wait_until { my %now = processes($t);
         !grep { $old{$_} } keys %now } 20), 'old workers leave');
@@ -815,6 +826,15 @@ sub answers {
     }
 
     return join ' ', map { $answer{$_} // 'nothing' } @ids;
+}
+
+
+sub status_of {
+    my ($request) = @_;
+
+    my $r = $request->read_response();
+
+    return $r ? $r->{status} : 'nothing';
 }
 
 
@@ -913,7 +933,7 @@ sub open {
     my $s = Snorky::SockJS->new(prefix => $prefix);
     my $self = Snorky->connect($s->path('websocket'), %o);
 
-    @$self{qw/ kind messages /} = ($kind, []);
+    @$self{qw/ kind messages port /} = ($kind, [], $self->{sock}->sockport());
     bless $self, $class;
 
     my $o = $self->sockjs_frame();
@@ -1009,6 +1029,8 @@ sub sockjs_frame {
     for (;;) {
         my $r = $self->{r} ||= $self->polls() ? $s->open($kind)
                                               : $s->stream($kind);
+        $self->{port} ||= $r->{sock}->sockport();
+
         my $frame = $r->frame($timeout);
 
         $self->{why} = $r->{why};
