@@ -13,8 +13,8 @@
 #include "ngx_snorky_ws_frame.h"
 
 
-/* a message's form (ngx_snorky_msg.h): above those of permessage-deflate */
-#define NGX_SNORKY_SOCKJS_OUT_STRING    0x100
+/* a message's form (ngx_snorky_msg.h): above those of WebSockets */
+#define NGX_SNORKY_SOCKJS_OUT_STRING    0x200
 
 /* messages, before the array grows */
 #define NGX_SNORKY_SOCKJS_OUT_MIN_SIZE  8
