@@ -13,11 +13,11 @@
 #include "ngx_snorky_ws_frame.h"
 
 
-/* a message's form (ngx_snorky_msg.h): above those of permessage-deflate */
-#define NGX_SNORKY_SOCKJS_OUT_STRING    0x100
-
 /* messages, before the array grows */
 #define NGX_SNORKY_SOCKJS_OUT_MIN_SIZE  8
+
+/* bytes of a frame, or of a body, that are put together on the stack */
+#define NGX_SNORKY_SOCKJS_OUT_SMALL     1024
 
 
 static ngx_snorky_msg_t *ngx_snorky_sockjs_out_form(ngx_snorky_msg_t *msg,
@@ -123,8 +123,7 @@ ngx_snorky_sockjs_out_far(ngx_snorky_sockjs_session_t *session)
 
 /*
  * One message, however large, always has room in an empty queue.  A receiver
- * in this worker may have had no turn yet in a busy round; one in another
- * can't be given anything from here, which may be inside of a delivery.
+ * may only have had no turn yet in a busy round.
  */
 
 ngx_int_t
@@ -141,9 +140,7 @@ ngx_snorky_sockjs_out_push(ngx_snorky_sockjs_session_t *session,
 
     most = session->conf->send_buffer;
 
-    if (session->bytes + form->len > most
-        && !ngx_snorky_sockjs_out_far(session))
-    {
+    if (session->bytes + form->len > most) {
         ngx_snorky_sockjs_out_flush(session);
     }
 
@@ -177,7 +174,7 @@ ngx_snorky_sockjs_out_form(ngx_snorky_msg_t *msg, ngx_log_t *log)
     ngx_str_t          text;
     ngx_snorky_msg_t  *form;
 
-    form = ngx_snorky_msg_form(msg, NGX_SNORKY_SOCKJS_OUT_STRING);
+    form = ngx_snorky_msg_form(msg, NGX_SNORKY_SOCKJS_STRING);
 
     if (form) {
         return form;
@@ -193,7 +190,7 @@ ngx_snorky_sockjs_out_form(ngx_snorky_msg_t *msg, ngx_log_t *log)
 
     (void) ngx_snorky_sockjs_string(form->text, &text);
 
-    ngx_snorky_msg_add_form(msg, form, NGX_SNORKY_SOCKJS_OUT_STRING);
+    ngx_snorky_msg_add_form(msg, form, NGX_SNORKY_SOCKJS_STRING);
 
     return form;
 }
@@ -346,7 +343,7 @@ ngx_snorky_sockjs_out_flush(ngx_snorky_sockjs_session_t *session)
 static void
 ngx_snorky_sockjs_out_messages(ngx_snorky_sockjs_session_t *session)
 {
-    u_char             *p;
+    u_char             *p, small[NGX_SNORKY_SOCKJS_OUT_SMALL];
     size_t              size;
     ngx_str_t           frame;
     ngx_uint_t          i, n;
@@ -365,7 +362,8 @@ ngx_snorky_sockjs_out_messages(ngx_snorky_sockjs_session_t *session)
     }
 
     frame.len = size;
-    frame.data = ngx_alloc(size, &session->log);
+    frame.data = (size <= sizeof(small)) ? small
+                                         : ngx_alloc(size, &session->log);
 
     if (frame.data == NULL) {
         ngx_snorky_sockjs_out_fail(session, &session->receiver);
@@ -385,7 +383,9 @@ ngx_snorky_sockjs_out_messages(ngx_snorky_sockjs_session_t *session)
 
     ngx_snorky_sockjs_out_say(session, &session->receiver, &frame, n, 0);
 
-    ngx_free(frame.data);
+    if (frame.data != small) {
+        ngx_free(frame.data);
+    }
 
     /* what the client asks may be answered again */
 
@@ -438,12 +438,15 @@ ngx_snorky_sockjs_out_say(ngx_snorky_sockjs_session_t *session,
     ngx_snorky_sockjs_receiver_t *receiver, ngx_str_t *frame, ngx_uint_t n,
     ngx_uint_t last)
 {
+    u_char     small[NGX_SNORKY_SOCKJS_OUT_SMALL];
     ngx_int_t  rc;
     ngx_str_t  body;
 
     body.len = ngx_snorky_sockjs_wrap_size(receiver->kind, &receiver->callback,
                                            frame);
-    body.data = ngx_alloc(body.len, &session->log);
+    body.data = (body.len <= sizeof(small)) ? small
+                                            : ngx_alloc(body.len,
+                                                        &session->log);
 
     if (body.data == NULL) {
         ngx_snorky_sockjs_out_fail(session, receiver);
@@ -465,7 +468,9 @@ ngx_snorky_sockjs_out_say(ngx_snorky_sockjs_session_t *session,
 
     rc = ngx_snorky_sockjs_out_send(session, receiver, &body, n);
 
-    ngx_free(body.data);
+    if (body.data != small) {
+        ngx_free(body.data);
+    }
 
     if (rc != NGX_OK) {
         ngx_snorky_sockjs_out_fail(session, receiver);

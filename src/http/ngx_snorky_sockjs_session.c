@@ -489,7 +489,11 @@ ngx_snorky_sockjs_session_flush_handler(ngx_event_t *ev)
             continue;
         }
 
-        ngx_snorky_sockjs_session_wait(session);
+        /* what is there for a client that is not is no sign of it */
+
+        if (session->receiver.request) {
+            ngx_snorky_sockjs_session_wait(session);
+        }
     }
 }
 
@@ -544,6 +548,7 @@ ngx_snorky_sockjs_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
         stats->drops += ngx_snorky_sockjs_out_drop(session);
     }
 
+    ngx_snorky_sockjs_session_wait(session);
     ngx_snorky_sockjs_out_post(session);
 }
 
