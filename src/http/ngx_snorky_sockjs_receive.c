@@ -684,10 +684,6 @@ ngx_snorky_sockjs_receive_wait(ngx_snorky_sockjs_receive_t *receive)
                ? NGX_AGAIN : NGX_ERROR;
     }
 
-    if (wev->timer_set && !wev->delayed) {
-        ngx_del_timer(wev);
-    }
-
     if (!receive->ended || receive->out) {
         return NGX_AGAIN;
     }
