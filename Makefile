@@ -55,6 +55,8 @@ help:  ## this list
 run:  ## build, start nginx with the demo in the foreground (PORT=8080)
 	@util/deps run
 	@$(MAKE) -s build
+	@! command -v npm >/dev/null || [ -d node_modules/sockjs-client ] \
+	    || npm_config_fetch_retries=0 $(MAKE) -s $(NPM) || true
 	@util/run $(PORT)
 
 build:  ## leave build/ngx_snorky_module.so (CC=gcc, NGINX_SRC=nginx's sources)
@@ -73,7 +75,7 @@ build-clang:
 	@CC=clang util/build build/nginx-clang build/clang/ngx_snorky_module.so
 
 
-# what the tests use of npm's packages
+# what the tests use of npm's packages, and the demo, which can do without
 
 NPM = node_modules/.package-lock.json
 

@@ -17,7 +17,7 @@ use Test::Nginx;
 use Snorky::Demo;
 
 
-my $cases = 31;
+my $cases = 33;
 
 my $t = demo($cases + 1);
 

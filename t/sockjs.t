@@ -20,7 +20,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http rewrite gzip charset /)->plan(218);
+my $t = Test::Nginx->new()->has(qw/ http rewrite gzip charset /)->plan(223);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -71,6 +71,11 @@ http {
 
         location /same {
             snorky_sockjs;
+        }
+
+        location /explicit {
+            snorky_sockjs;
+            snorky_origins same;
         }
 
         location /one {
@@ -402,6 +407,8 @@ for my $case (
 
     [ '/same', 200, 'Referer: http://localhost/page' ],
     [ '/same', 200, 'Referer: http://localhost' ],
+    [ '/same', 200, 'Referer: http://localhost?a' ],
+    [ '/same', 200, 'Referer: http://localhost#a' ],
     [ '/same', 200, 'Referer: http://localhost/', 'Sec-Fetch-Site: cross-site' ],
     [ '/same', 403, 'Referer: http://evil.example/http://localhost/' ],
     [ '/same', 403, 'Referer: http://evil.example?http://localhost' ],
@@ -422,6 +429,8 @@ for my $case (
     [ '/same', 403, 'Sec-Fetch-Site: same-site' ],
     [ '/same', 200, 'Sec-Fetch-Site: same-origin' ],
     [ '/same', 200, 'Sec-Fetch-Site: none' ],
+    [ '/explicit', 403, 'Sec-Fetch-Site: same-site' ],
+    [ '/explicit', 200, 'Sec-Fetch-Site: same-origin' ],
     [ '/one', 403, 'Sec-Fetch-Site: cross-site' ],
     [ '/one', 200, 'Sec-Fetch-Site: same-site' ],
     [ '/echo', 200, 'Sec-Fetch-Site: cross-site' ],
@@ -453,6 +462,7 @@ is("$r->{status} " . fields($r, 'Cache-Control', 'X-More', 'Content-Type',
     'Content-Encoding', 'ETag'), '200 max-age=3600 | yes | '
     . "text/html; charset=UTF-8 | gzip | W/$etag",
     'nginx does to it what it is told');
+is(() = fields($r, 'Expires') =~ /GMT/g, 1, 'once');
 is(ask('GET', '/filters/iframe.html', headers => [ @gzip,
     "If-None-Match: W/$etag" ])->{status}, 304, 'and knows it again');
 

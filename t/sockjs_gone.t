@@ -17,9 +17,10 @@ BEGIN { push @INC, "$FindBin::Bin/lib" }
 use Test::Nginx;
 use Snorky;
 use Snorky::SockJS;
+use Snorky::Stop;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(99)->todo_alerts();
+my $t = Test::Nginx->new()->has(qw/ http proxy rewrite /)->plan(105)->todo_alerts();
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -60,6 +61,19 @@ http {
             send_timeout 1s;
         }
 
+        location /after {
+            snorky_sockjs_echo;
+            post_action /never;
+        }
+
+        location = /never {
+            if ($request_completion) {
+                return 204;
+            }
+
+            proxy_pass http://127.0.0.1:8082;
+        }
+
         location /status {
             snorky_status;
         }
@@ -84,13 +98,31 @@ for my $worker (0, 1) {
     for my $kind (@receiving) {
         for my $how (qw/ close reset half_close /) {
             ($s, $o) = opened('/echo', $worker);
-            $r = waiting($s, $o, $kind);
+            $r = waiting($o, $kind);
 
             $how eq 'close' ? $r->abort() : $r->$how();
 
             is(interruption($s), $interrupted,
                 "$where, $kind: a client leaves, $how");
         }
+    }
+
+    # so soon that nginx hears of both at once
+
+    for my $kind (qw/ xhr xhr_streaming /) {
+        ($s, $o) = opened('/echo', $worker);
+
+        my $h = $o->dial();
+        my $pid = pid($worker);
+
+        stop_process($pid);
+        $h->send_request('POST', $o->path($kind), body => '');
+        $h->half_close();
+        continue_process($pid);
+
+        $o->post('xhr_send', '[]');
+        is(interruption($s), $interrupted,
+            "$where, $kind: a client leaves at once");
     }
 
     # before it is a receiver
@@ -165,11 +197,25 @@ for my $worker (0, 1) {
 }
 
 
+# nginx may go on with the request when its client has left
+
+my $never = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1',
+    LocalPort => port(8082), ReuseAddr => 1) or die "no server: $!\n";
+
+($s, $o) = opened('/after', 1);
+$r = waiting($o, 'xhr_streaming');
+$r->abort();
+ok($never->accept(), 'a client has left, and a post_action runs');
+$s->send('x');
+is(interruption($s), $interrupted, 'it is no receiver');
+close $never;
+
+
 # a session's worker dies
 
 for my $kind (@receiving) {
     ($s, $o) = opened('/echo', 1);
-    $r = waiting($s, $o, $kind);
+    $r = waiting($o, $kind);
 
     kill_worker(0);
 
@@ -189,7 +235,7 @@ is(wait_until { $o->send('x') == 404 || undef }, 1,
 
 for my $kind (@receiving) {
     ($s, $o) = opened('/echo', 1);
-    $r = waiting($s, $o, $kind);
+    $r = waiting($o, $kind);
 
     kill_worker(1);
 
@@ -201,7 +247,7 @@ for my $kind (@receiving) {
 
 for my $kind (@receiving) {
     ($s, $o) = opened('/echo', 1);
-    $r = waiting($s, $o, $kind);
+    $r = waiting($o, $kind);
 
     kill 'QUIT', pid(1);
 
@@ -237,13 +283,26 @@ sub opened {
 # a request that has been heard of where the session is
 
 sub waiting {
-    my ($s, $o, $kind) = @_;
+    my ($o, $kind) = @_;
 
     my $r = $kind =~ /^(?:xhr|jsonp)$/ ? $o->open($kind) : $o->stream($kind);
 
-    wait_until { ($s->poll() // '') =~ /^c\[2010/ };
+    heard($o);
 
     return $r;
+}
+
+
+# what the same worker has said before has arrived, too
+
+sub heard {
+    my ($o) = @_;
+
+    my $status = $o->post('xhr_send', '[]') // 'no answer';
+
+    $status eq '204' or die "no session: $status\n";
+
+    return;
 }
 
 

@@ -20,9 +20,9 @@ use Snorky::SockJS;
 
 
 my $t = Test::Nginx->new()
-    ->has(qw/ http http_ssl gzip proxy auth_request limit_conn mirror
-              rewrite socket_ssl /)
-    ->has_daemon('openssl')->plan(110);
+    ->has(qw/ http http_ssl gzip proxy addition auth_request limit_conn
+              mirror rewrite socket_ssl /)
+    ->has_daemon('openssl')->plan(115);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -137,6 +137,21 @@ http {
         location /rated {
             limit_rate 20k;
             snorky_sockjs_echo;
+        }
+
+        location /added {
+            add_before_body /before;
+            add_after_body /after;
+            snorky_sockjs_echo;
+            snorky_sockjs_response_limit 100;
+        }
+
+        location /before {
+            return 200 "before\n";
+        }
+
+        location /after {
+            return 200 "after\n";
         }
 
         location /paged {
@@ -404,16 +419,18 @@ my $mirror = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1',
     LocalPort => port(8081), ReuseAddr => 1) or die "no mirror: $!\n";
 
 $s = session('/mirrored');
-$h = Snorky->dial();
-$h->send(text_of('POST', $s, 'xhr', ''));
-is($h->read_response()->{body}, "o\n", 'a mirrored request is answered');
-$h->send(text_of('POST', $s, 'xhr', ''));
-wait_until { $mirror->accept() };
-$h->half_close();
-$h->{sock}->close();
+is($s->poll(), 'o', 'a mirrored request is answered');
+close $mirror->accept();
+
+$r = $s->open('xhr');
+my $mirrored = $mirror->accept();
+is($s->post('xhr_send', '[]'), 204, 'another one waits');
+$r->abort();
+is(wait_until { my $f = $s->poll() // ''; $f =~ /^c\[1002/ && $f },
+    $interrupted, 'and its client may leave');
+
+close $mirrored;
 close $mirror;
-is(wait_until { my $f = $s->poll(); $f =~ /^c\[1002/ && $f }, $interrupted,
-    'and its client may leave');
 
 $s = session('/rated');
 $r = $s->stream('xhr_streaming');
@@ -423,6 +440,15 @@ is(length $r->frame(), 30005, 'a frame that it delays');
 $s->send('y');
 is($r->frame(), 'a["y"]', 'and the next one');
 $r->abort();
+
+$s = session('/added');
+$r = $s->open('htmlfile');
+$s->send('x' x 100) == 204 or wait_until { $s->send('x' x 100) == 204 };
+like($r->rest(), qr{^before\n<!doctype.*"o".*x{100}.*</script>\r\nafter\n$}s,
+    'texts are added to a page');
+is($r->{why}, 'end', 'which ends');
+is($s->send('y'), 204, 'the session');
+is($s->poll(), 'a["y"]', 'goes on');
 
 $s = session('/paged');
 $s->poll();
@@ -459,8 +485,6 @@ is(length $s->poll(), 200 * 1024 + 5, 'of which the first comes');
 
 # the log
 
-my $before = -s $t->testdir() . '/sockjs.log';
-
 $s = session('/guarded', session => 'logged', server => '0');
 $h = Snorky->dial();
 
@@ -470,9 +494,11 @@ for (['xhr', ''], ['xhr_send', '["1","2","3"]'], ['xhr', ''],
     ask($h, 'POST', $s, @$_, 'X-User: me');
 }
 
-my @log = split /\n/, wait_until {
-    my $log = substr $t->read_file('sockjs.log'), $before;
-    ($log =~ tr/\n//) >= 5 && $log;
+my @log;
+
+wait_until {
+    @log = grep { m{/logged/} } split /\n/, $t->read_file('sockjs.log');
+    @log >= 5;
 };
 
 is_deeply(\@log, [

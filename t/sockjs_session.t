@@ -49,6 +49,7 @@ http {
 
     server {
         listen       127.0.0.1:8080 reuseport;
+        listen       127.0.0.1:8081 reuseport sndbuf=16k;
         server_name  localhost;
 
         location /echo {
@@ -112,7 +113,7 @@ http {
 
 EOC
 
-$t->run()->plan(185);
+$t->run()->plan(195);
 
 for my $spread (0, 1) {
     my $where = $spread ? 'elsewhere' : 'here';
@@ -122,10 +123,12 @@ for my $spread (0, 1) {
     others($where, $spread);
     streaming($where, $spread);
     aborted($where, $spread);
+    torn($where, $spread);
     going_away($where, $spread);
     beating($where, $spread);
     absent($where, $spread);
     too_slow($where, $spread);
+    bursts($where, $spread);
     full($where, $spread);
     parcels($where, $spread);
     limits($where, $spread);
@@ -205,9 +208,8 @@ sub messages_out {
     my $long = join '', map { chr 32 + $_ % 90 } 1 .. 150_000;
     is(by($s, $spread)->send($long, "\x{2028}\x{ffff}\t\0"), 204,
         "$where: large ones are taken");
-    is_deeply([ map { messages($_) } by($s, $spread * 2)->poll(),
-                $s->with(worker => $spread)->poll() ],
-        [ $long, "\x{2028}\x{ffff}\t\0" ],
+    is_deeply([ map { [ messages(by($s, $_)->poll()) ] } $spread * 2, $spread ],
+        [ [ $long ], [ "\x{2028}\x{ffff}\t\0" ] ],
         "$where: and come back, a response's worth at a time");
 }
 
@@ -287,6 +289,29 @@ sub aborted {
             "$where: whose $kind was aborted is told");
         is($s->send('x'), 404, "$where: and can't send");
     }
+}
+
+
+# who has not had all of an ended response gets nothing of what came behind it
+
+sub torn {
+    my ($where, $spread) = @_;
+
+    my $s = session('/echo', port => port(8081), rcvbuf => 16384);
+    is($s->poll(), 'o', "$where: open");
+
+    my $lost = counters()->{closed_lost};
+    my $r = by($s, $spread)->stream('xhr_streaming');
+
+    is(by($s, $spread)->send($_ x 250_000), 204, "$where: a long message")
+        for 'a', 'b';
+
+    $r->abort();
+
+    wait_until { counters()->{closed_lost} > $lost };
+
+    closed_by(by($s, $spread * 2)->poll(), 1002, 'Connection interrupted',
+        "$where: nothing comes behind a gap");
 }
 
 
@@ -375,6 +400,35 @@ sub too_slow {
 
 
 # our answers are not taken: then nothing more is asked
+
+# one round of the event loop may bring more than may wait
+
+sub bursts {
+    my ($where, $spread) = @_;
+
+    my $s = session('/small');
+    my $call = sub { Snorky::request_text('messaging', @_) };
+
+    $s->poll();
+    $s->send($call->('subscribe', { channel => 'burst' }, 1));
+    $s->receive(1);
+
+    my $r = by($s, $spread)->stream('xhr_streaming');
+    my $n = 40;
+
+    my $publisher = Snorky->connect('/ws');
+    $publisher->send(map { frame(TEXT, $call->('publish',
+        { channel => 'burst', message => 'x' x 1000 }, $_)) } 1 .. $n);
+
+    is(scalar(() = $r->messages($n)), $n,
+        "$where: who takes what comes is not too slow");
+
+    $r->abort();
+    $publisher->finish();
+
+    return;
+}
+
 
 sub full {
     my ($where, $spread) = @_;
@@ -504,9 +558,10 @@ sub quitting {
 
     $t->reload();
 
-    closed_by($p->frame(), 1012, 'service restart',
+    closed_by(last_frame($poll, $p), 1012, 'service restart',
         'a reload closes: a poll is told');
-    closed_by($r->frame(), 1012, 'service restart', 'a stream is told');
+    closed_by(last_frame($stream, $r), 1012, 'service restart',
+        'a stream is told');
     ok($r->ended(), 'and ends');
 
     closed_by($away->with(worker => undef)->poll(), 1012, 'service restart',
@@ -514,4 +569,17 @@ sub quitting {
 
     ok((wait_until { counters()->{sessions_sockjs} == 0 }),
         'no session is left');
+}
+
+
+# a worker that quits before the session's may end the response before: then
+# the next request is told
+
+sub last_frame {
+    my ($s, $r) = @_;
+
+    my $frame = $r->frame();
+
+    return $frame if !defined $frame || $frame ne 'h';
+    return $s->with(worker => undef)->poll();
 }

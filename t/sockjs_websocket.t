@@ -17,6 +17,7 @@ BEGIN { push @INC, "$FindBin::Bin/lib" }
 
 use Test::Nginx;
 use Snorky;
+use Snorky::SockJS;
 use Snorky::Stop;
 
 
@@ -29,7 +30,7 @@ my $t = Test::Nginx->new()->has(qw/ http http_ssl socket_ssl /)
 plan(skip_all => 'Compress::Raw::Zlib is not installed')
     unless eval { require Compress::Raw::Zlib; Compress::Raw::Zlib->import; 1 };
 
-$t->plan(172);
+$t->plan(181);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -182,7 +183,8 @@ make_certificate($t, 'localhost');
 $t->run();
 wait_until { @{ status_json()->{workers} } == 2 };
 
-my ($c, $d, $raw, $m);
+my ($still, $other) = @{ status_json()->{workers} };
+my ($c, $d, $raw, $m, $r);
 my $invalid = '1002 invalid SockJS message';
 
 
@@ -258,9 +260,9 @@ $c->text('["a","b"]');
 texts($c, 2);
 $c->finish();
 
-is(wait_until { join ' ', sort $t->read_file('transport.log')
-    =~ /^(?:raw|framed) .*$/mg }, 'framed websocket 2 2 1000 '
-    . 'raw websocket 2 2 1000', 'the log tells what they were');
+is(wait_until { join(' ', sort $t->read_file('transport.log')
+    =~ /^(?:raw|framed) .*$/mg) eq 'framed websocket 2 2 1000 '
+    . 'raw websocket 2 2 1000' }, 1, 'the log tells what they were');
 
 
 # --- what is wrong ----------------------------------------------------------
@@ -354,13 +356,16 @@ is(wait_until { Snorky->attempt('/echo/few/0/0/websocket?who=me')->status()
 
 my @kinds = ([ '/ws' ], [ '/sockjs' ], [ '/sockjs/deflate', 1 ],
     [ '/ws/deflate', 1 ], [ '/sockjs/own', 1, 1 ], [ '/sockjs/lean' ],
-    [ '/ws/deflate' ], [ '/sockjs/deflate' ]);
+    [ '/ws/deflate' ], [ '/sockjs/deflate' ], [ 'xhr' ]);
 
-for my $order ([ 0 .. 7 ], [ reverse 0 .. 7 ], [ 2, 3, 0, 1, 5, 4, 7, 6 ]) {
-    my @clients = map { subscriber(@{ $kinds[$_] }) } @$order;
+my $beside = $other->{slot};
+
+for my $order ([ 0 .. 8 ], [ reverse 0 .. 8 ], [ 2, 3, 0, 8, 1, 5, 4, 7, 6 ]) {
+    my @clients = map { subscriber(@{ $kinds[$_] }[0 .. 2],
+        worker => $beside) } @$order;
 
     for my $message ('one', "two \xe2\x80\x8c\"\\") {
-        my $r = backend_post('/backend', '{"service":"messaging_backend",'
+        $r = backend_post('/backend', '{"service":"messaging_backend",'
             . '"message":{"command":"publish","callId":1,"params":{"channel":'
             . "\"c\",\"message\":" . json_text($message) . '}}}',
             key => 'swordfish');
@@ -368,10 +373,10 @@ for my $order ([ 0 .. 7 ], [ reverse 0 .. 7 ], [ 2, 3, 0, 1, 5, 4, 7, 6 ]) {
         die "not published\n" unless $r && $r->{status} == 200;
 
         is(join('|', map { notification($_) } @clients),
-            join('|', ($message) x 8), "everybody hears \"$message\"");
+            join('|', ($message) x 9), "everybody hears \"$message\"");
     }
 
-    $_->{ws}->finish() for @clients;
+    $_->{ws}->finish() for grep { $_->{ws} } @clients;
 }
 
 $c = subscriber('/sockjs');
@@ -389,10 +394,13 @@ $c = Snorky->connect('/echo/large/0/0/websocket', port => port(8081),
     rcvbuf => 4096);
 $c->{deaf} = 1;
 my @many = map { "$_ " . 'y' x 500 } 1 .. 1500;
+my $taken = counters()->{messages_in};
 $c->text(json(\@many));
 $c->text('["end"]');
+cmp_ok(wait_until { counters()->{messages_in} - $taken }, '<', 1000,
+    'of an array, no more is taken than answers are read');
 is(texts($c, 1502), join(' ', 'o', (map { "a[\"$_\"]" } @many), 'a["end"]'),
-    'an array waits until its answers are read');
+    'in the end all of it is');
 is($c->finish(), 1000, 'and all goes on');
 
 $c = subscriber('/slow', 0, 0, port => port(8081), rcvbuf => 4096);
@@ -418,9 +426,31 @@ is($c->{ws}{closed}{code}, 1013, 'and by the close frame');
 $publisher->{ws}->finish();
 
 
-# --- room in the log --------------------------------------------------------
+# --- many receivers ---------------------------------------------------------
 
-my ($still, $other) = @{ status_json()->{workers} };
+# 41 publications are what a client may cause in a round
+
+my @listeners = map { subscriber('/ws', 0, 0, worker => $other->{slot}) }
+    1 .. 400;
+my $burst = Snorky::connect_to_worker($other->{slot}, '/sockjs/0/0/websocket');
+
+$burst->text(json([ map { call($_) } 1 .. 50 ]));
+$burst->text(json([ map { call($_) } 51 .. 55 ]));
+$burst->ping('behind');
+$burst->text(json([ call(56) ]));
+
+is($burst->text_in() . join(' ', map { answer($burst) } 1 .. 56),
+    'o' . join(' ', 1 .. 56), 'an array gives way to others, and goes on');
+is($burst->{controls}[0]{data}, 'behind', 'before what is behind it');
+is(scalar(grep { $_ eq join ' ', 1 .. 56 } map { heard($_, 56) } @listeners),
+    400, 'everybody hears all of it');
+
+$_->{ws}->reset() for @listeners;
+$burst->finish();
+undef @listeners;
+
+
+# --- room in the log --------------------------------------------------------
 
 for my $path ('/sockjs', '/sockjs/lean', '/sockjs/deflate') {
     my $listener = subscriber('/ws', 0, 0, worker => $other->{slot});
@@ -449,7 +479,7 @@ for my $path ('/sockjs', '/sockjs/lean', '/sockjs/deflate') {
     $one->text('[]');
     wait_until { $one->message_in(0.05); $one->{controls} };
     is($one->{controls}[0]{data}, 'behind', 'and what is behind it');
-    is(join(' ', map { notification($listener) } 1 .. 102),
+    is(heard($listener, 102),
         join(' ', 1 .. 102), 'all is published once, in order');
 
     # one that is closed while it waits
@@ -466,6 +496,37 @@ for my $path ('/sockjs', '/sockjs/lean', '/sockjs/deflate') {
     is($last, 300, 'all before it is done');
     $listener->{ws}->finish();
 }
+
+
+# --- closed while it waits --------------------------------------------------
+
+$c = Snorky::connect_to_worker($other->{slot}, '/sockjs/0/0/websocket');
+is($c->text_in(), 'o', 'a session');
+
+stop_process($still->{pid});
+$c->text(json([ map { call($_) } 1 .. 100 ]));
+is(wait_until { counters()->{waiting} }, 1, 'whose array waits');
+$t->reload();
+
+my @said;
+
+while (defined($m = $c->text_in())) {
+    push @said, $m;
+}
+
+is("$said[-1] $c->{closed}{code}", 'c[1012,"service restart"] 1012',
+    'a reload closes it');
+$c->gone();
+
+my $last = subscriber('/ws');
+continue_process($still->{pid});
+$r = backend_post('/backend', '{"service":"messaging_backend","message":'
+    . '{"command":"publish","callId":1,"params":{"channel":"c","message":'
+    . '"last"}}}', key => 'swordfish');
+is($r && $r->{json}{message}{type}, 'response', 'something is published');
+is(notification($last), 'last', 'and nothing more of the array');
+$last->{ws}->finish();
+wait_until { @{ status_json()->{workers} } == 2 };
 
 
 # --- heartbeats -------------------------------------------------------------
@@ -599,6 +660,17 @@ sub subscriber {
     my $call = Snorky::request_text('messaging', 'subscribe',
         { channel => 'c' }, 1);
 
+    if ($path eq 'xhr') {
+        my $session = Snorky::SockJS->new(prefix => '/sockjs',
+            worker => $slot);
+
+        $session->poll();
+        $session->send($call);
+        $session->receive(1);
+
+        return { poll => $session };
+    }
+
     $o{headers} = [ PD ] if $deflate;
     $path .= '/0/0/websocket' if $framed;
 
@@ -627,9 +699,11 @@ sub subscriber {
 sub message {
     my ($client) = @_;
 
-    my $text = $client->{ws}->text_in() // return { type => 'nothing' };
+    my $text = ($client->{poll} ? ($client->{poll}->receive(1))[0]
+        : $client->{ws}->text_in()) // return { type => 'nothing' };
 
     $text = unframed($text) if $client->{framed};
+    utf8::encode($text) if $client->{poll};
 
     return decode($text)->{message};
 }
@@ -643,6 +717,13 @@ sub notification {
     utf8::encode($message) if defined $message;
 
     return $message // 'nothing';
+}
+
+
+sub heard {
+    my ($client, $n) = @_;
+
+    return join ' ', map { notification($client) } 1 .. $n;
 }
 
 

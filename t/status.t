@@ -91,8 +91,8 @@ EOC
 
 $t->run();
 
-my @gauges = qw/ sessions sessions_websocket sessions_echo subscriptions
-    channels waiting calls events /;
+my @gauges = qw/ sessions sessions_websocket sessions_echo sessions_sockjs
+    subscriptions channels waiting calls events /;
 
 my @closes = map { "closed_$_" } qw/ normal lost protocol invalid too_big slow
     timeout restart other /;
@@ -101,7 +101,7 @@ my @counters = (qw/ connections messages_in messages_out bytes_in bytes_out
     compressions bytes_saved publications deliveries backend_requests malformed
     errors waits overloaded asks asks_failed calls_deferred calls_rejected
     calls_cancelled calls_timed_out authorized authorized_cached unauthorized
-    events_sent events_retried events_dropped bells_sent bells_received
+    events_sent events_retried events_dropped letters bells_sent bells_received
     revoked drops
     rejected_origin rejected_handshake rejected_limit /, @closes);
 

@@ -5,7 +5,7 @@
  */
 
 import {
-    $, openWindow, Log, clone, hueOf, identity, initial, nameOf, plural,
+    $, me, openWindow, Log, clone, hueOf, identity, initial, nameOf, plural,
     want, wanted,
 } from './window.js';
 
@@ -32,8 +32,13 @@ const log = new Log(ROWS_KEPT);
 const connection = openWindow({
 
     identified: true,
-    changed: showUsable,
+    renamed: () => hueOf(identity()),
     event: (text) => channels.forEach(({ rows }) => log.addEvent(text, rows)),
+
+    changed() {
+        showUsable();
+        showAnother();
+    },
 
     opened() {
         for (const channel of channels.values()) {
@@ -43,11 +48,6 @@ const connection = openWindow({
                 }
             });
         }
-    },
-
-    renamed() {
-        hueOf(identity());
-        showAnother();
     },
 
     notified(service, content) {
@@ -319,7 +319,10 @@ function showUsable() {
 
 
 function showAnother() {
-    $('another').href = `?user=${identity()}${location.hash}`;
+    const query = new URLSearchParams(location.search);
+
+    query.set('user', me.name);
+    $('another').href = `?${query}${location.hash}`;
 }
 
 

@@ -1,12 +1,14 @@
 /*
  * The connection of a page to nginx, and nothing that a page shows: keeps one
- * WebSocket open and speaks the RPC of Snorky over it.
+ * socket open, a WebSocket or one of SockJS, and speaks the RPC of Snorky over
+ * it.  Its owner makes the sockets, with webSocket() or sockJS() below, and is
+ * told of what happens:
  *
- * Tells of what happens through three functions of its owner:
- *
+ *   dial()                      a new socket
  *   onstate(state, detail)      "connecting", "open" or "waiting"; the latter
- *                               with { code, wait, wasOpen }
- *   onopen(worker)              after each connect; worker may be null
+ *                               with { code, reason, wait, wasOpen }
+ *   onopen(worker, transport)   after each connect; the worker's number, or
+ *                               null, and SockJS's transport, or null
  *   onnotify(service, content)  a message that answers no call
  */
 
@@ -20,21 +22,20 @@ const WORKERS_OFFERED = 64;
 export const CLOSE_TEXTS = {
     1000: 'closed',
     1001: 'the server stopped',
-    1002: 'protocol error',
     1006: 'the connection was lost',
     1007: 'text was not UTF-8',
     1009: 'the message was too large',
     1011: 'a ping was not answered',
     1012: 'the server restarts',
     1013: 'this window was too slow',
+    2000: 'this transport does not work here',
     4001: 'admin closed it',
 };
 
 
 export class Connection {
 
-    constructor(url, owner) {
-        this.url = url;
+    constructor(owner) {
         this.owner = owner;
         this.calls = new Map();
         this.callId = 0;
@@ -53,9 +54,7 @@ export class Connection {
         clearTimeout(this.timer);
         this.owner.onstate('connecting');
 
-        const offers = Array.from({ length: WORKERS_OFFERED },
-                                  (_, n) => `worker.${n}`);
-        const socket = new WebSocket(this.url, offers);
+        const socket = this.owner.dial();
 
         this.socket = socket;
         this.timer = setTimeout(() => this.drop(), CONNECT_TIMEOUT);
@@ -65,14 +64,14 @@ export class Connection {
             this.failures = 0;
             this.opened = true;
             this.owner.onstate('open');
-            this.owner.onopen(workerOf(socket.protocol));
+            this.owner.onopen(workerOf(socket), socket.transport ?? null);
         };
 
         socket.onmessage = (event) => this.receive(event.data);
 
         socket.onclose = (event) => {
             if (socket === this.socket) {
-                this.closed(event.code);
+                this.closed(event.code, event.reason);
             }
         };
     }
@@ -80,7 +79,7 @@ export class Connection {
     /* gives the socket up and goes on as if it had been lost */
     drop() {
         if (this.abandon(undefined)) {
-            this.closed(1006);
+            this.closed(1006, '');
         }
     }
 
@@ -114,7 +113,7 @@ export class Connection {
         return true;
     }
 
-    closed(code) {
+    closed(code, reason) {
         this.socket = null;
         clearTimeout(this.timer);
         this.fail(new Error('Connection closed'));
@@ -130,7 +129,7 @@ export class Connection {
         const wait = (code === 1012 && wasOpen) ? 0 : backOff(this.failures);
 
         this.failures += 1;
-        this.owner.onstate('waiting', { code, wait, wasOpen });
+        this.owner.onstate('waiting', { code, reason, wait, wasOpen });
         this.timer = setTimeout(() => this.connect(), wait);
     }
 
@@ -195,8 +194,27 @@ export function backOff(failures) {
 }
 
 
-/* the worker's number comes as the subprotocol, see demo/nginx.conf */
-function workerOf(protocol) {
+/* offers all that the worker may answer with, see demo/nginx.conf */
+export function webSocket(path) {
+    const offers = Array.from({ length: WORKERS_OFFERED },
+                              (_, n) => `worker.${n}`);
+
+    return new WebSocket(location.origin.replace('http', 'ws') + path, offers);
+}
+
+
+/* null where a page's sockjs-client could not be loaded */
+export const SockJS = globalThis.SockJS ?? null;
+
+
+/* by the first of these transports that works, or of all if there are none */
+export function sockJS(path, transports) {
+    return new SockJS(path, null, { transports });
+}
+
+
+/* its number is the subprotocol; SockJS has none */
+function workerOf({ protocol }) {
     const found = /^worker\.([0-9]+)$/.exec(protocol);
 
     return found === null ? null : Number(found[1]);

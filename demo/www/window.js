@@ -4,7 +4,9 @@
  * never markup; that goes for every page.
  */
 
-import { Connection, CLOSE_TEXTS } from './snorky.js';
+import {
+    Connection, CLOSE_TEXTS, SockJS, sockJS, webSocket,
+} from './snorky.js';
 
 const OWN_HUE = 186;
 const SENDERS_KEPT = 1000;
@@ -24,6 +26,7 @@ export const me = {
     id: randomId(),
     name: '',
     worker: null,
+    transport: null,
 };
 
 const hues = new Map();
@@ -55,15 +58,18 @@ export function openWindow(owner) {
     me.name = new URLSearchParams(location.search).get('user')
               || remembered() || random;
 
-    connection = new Connection(address(), {
+    connection = new Connection({
+        dial,
         onstate: showState,
         onnotify: page.notified,
 
-        onopen(worker) {
+        onopen(worker, transport) {
             me.worker = worker;
-            showWorker();
-            page.event(worker === null ? 'Connected'
-                                       : `Connected to worker ${worker}`);
+            me.transport = transport;
+            showServed();
+            page.event(worker !== null ? `Connected to worker ${worker}`
+                       : transport !== null ? `Connected by ${transport}`
+                       : 'Connected');
             page.opened();
             refreshStatus();
         },
@@ -72,6 +78,10 @@ export function openWindow(owner) {
     if ($('name') !== null) {
         $('name').value = me.name;
         $('name').onchange = rename;
+    }
+
+    if ($('transport') !== null) {
+        chooseTransport();
     }
 
     $('reconnect').onclick = reconnect;
@@ -98,16 +108,21 @@ export function openWindow(owner) {
  * it stands there: escaped.  That is for a demo, where everybody may be whom
  * they want; a real site has an identity that its login made sure of.
  */
-function address() {
-    const base = `${location.protocol.replace('http', 'ws')}//`
-                 + `${location.host}/ws`;
+function dial() {
+    const query = page.identified ? `?user=${identity()}` : '';
+    const transport = $('transport')?.value ?? '';
 
-    return page.identified ? `${base}?user=${identity()}` : base;
+    if (transport === '') {
+        return webSocket(`/ws${query}`);
+    }
+
+    return sockJS(`/sockjs${query}`, transport === 'any' ? [] : [transport]);
 }
 
 
+/* an apostrophe is escaped by the browser, as all of it is in an address */
 export function identity() {
-    return encodeURIComponent(me.name);
+    return encodeURIComponent(me.name).replaceAll("'", '%27');
 }
 
 
@@ -135,15 +150,38 @@ function rename() {
     page.renamed();
 
     if (page.identified) {
-        connection.url = address();
         reconnect();
     }
 }
 
 
+/* the choice is kept in the address */
+function chooseTransport() {
+    const field = $('transport');
+    const wanted = new URLSearchParams(location.search).get('transport');
+    const known = [...field.options].some(({ value }) => value === wanted);
+
+    field.value = SockJS !== null && known ? wanted : '';
+    field.querySelector('optgroup').disabled = SockJS === null;
+    $('no-sockjs').hidden = SockJS !== null;
+
+    field.onchange = () => {
+        const url = new URL(location.href);
+
+        if (field.value === '') {
+            url.searchParams.delete('transport');
+        } else {
+            url.searchParams.set('transport', field.value);
+        }
+
+        history.replaceState(null, '', url);
+        reconnect();
+    };
+}
+
+
 function reconnect() {
-    me.worker = null;
-    showWorker();
+    nobodyServes('');
     connection.reconnect();
 }
 
@@ -153,14 +191,14 @@ function showState(state, detail) {
     $('state').dataset.state = state;
 
     if (state === 'waiting') {
-        const why = CLOSE_TEXTS[detail.code] ?? `close code ${detail.code}`;
+        const why = CLOSE_TEXTS[detail.code]
+                    ?? (detail.reason || `close code ${detail.code}`);
 
         if (detail.wasOpen) {
             page.event(`Disconnected: ${why} (${detail.code})`);
         }
 
-        me.worker = null;
-        showWorker();
+        nobodyServes(why);
         count(Date.now() + detail.wait);
 
     } else {
@@ -185,10 +223,47 @@ function count(until) {
 }
 
 
-function showWorker() {
-    $('worker').textContent = me.worker === null ? 'no worker yet'
-                                                 : `Worker ${me.worker}`;
-    $('worker').classList.toggle('none', me.worker === null);
+function nobodyServes(why) {
+    me.worker = null;
+    me.transport = null;
+    showServed(why);
+}
+
+
+function showServed(why = '') {
+    const [worker, over] = server() ?? ['no worker yet', why];
+
+    $('worker').textContent = worker;
+    $('worker').classList.toggle('none', server() === null);
+
+    if ($('over') !== null) {
+        $('over').textContent = over;
+    }
+}
+
+
+/*
+ * Which worker it is, only a plain WebSocket tells; and a session of SockJS
+ * has one worker, but its requests do not, unless it is by websocket.
+ */
+function server() {
+    if (me.worker !== null) {
+        return [`Worker ${me.worker}`, 'over a WebSocket'];
+    }
+
+    switch (me.transport) {
+
+    case null:
+        return null;
+
+    case 'websocket':
+        return ['one worker',
+                'over SockJS, by websocket: a page can’t see which'];
+
+    default:
+        return ['any worker', `over SockJS, by ${me.transport}: each request `
+                              + 'comes to whichever takes it'];
+    }
 }
 
 
@@ -214,7 +289,8 @@ async function refreshStatus() {
         .map((worker) => {
             const item = document.createElement('li');
             const number = document.createElement('b');
-            const windows = worker.sessions_websocket;
+            const windows = worker.sessions_websocket
+                            + worker.sessions_sockjs;
             const mine = worker.slot === me.worker;
 
             number.textContent = worker.slot;

@@ -153,6 +153,9 @@ uint64_t ngx_snorky_broker_generation(ngx_snorky_broker_t *broker);
 ngx_uint_t ngx_snorky_broker_seated(ngx_snorky_broker_t *broker,
     uint64_t generation);
 
+/* another value, almost certainly, when a worker has taken or lost its seat */
+uint64_t ngx_snorky_broker_population(ngx_snorky_broker_t *broker);
+
 /* the generation of the worker that gave a session its number */
 #define ngx_snorky_broker_session_worker(session)  ((session) >> 40)
 

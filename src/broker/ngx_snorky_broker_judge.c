@@ -186,3 +186,28 @@ ngx_snorky_broker_seated(ngx_snorky_broker_t *broker, uint64_t generation)
 
     return 0;
 }
+
+
+/* generations only grow, so those of the living have another sum */
+
+uint64_t
+ngx_snorky_broker_population(ngx_snorky_broker_t *broker)
+{
+    uint64_t            sum;
+    ngx_uint_t          i;
+    ngx_snorky_zone_t  *zone;
+    ngx_snorky_slot_t  *slot;
+
+    sum = 0;
+    zone = broker->zone;
+
+    for (i = 0; i < zone->top; i++) {
+        slot = &zone->slots[i];
+
+        if (ngx_snorky_load(&slot->state) == NGX_SNORKY_SLOT_LIVE) {
+            sum += ngx_snorky_load(&slot->generation) * (2 * i + 1);
+        }
+    }
+
+    return sum;
+}

@@ -24,8 +24,9 @@
 #define NGX_SNORKY_SOCKJS_URL                                                 \
     "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js"
 
-/* ms */
+/* ms, and how often all who may be concerned are looked at, come what may */
 #define NGX_SNORKY_SOCKJS_WATCH  250
+#define NGX_SNORKY_SOCKJS_ROUND  16
 
 
 typedef ngx_int_t (*ngx_snorky_sockjs_endpoint_pt)(ngx_http_request_t *r,
@@ -576,17 +577,33 @@ ngx_snorky_sockjs_watch(ngx_snorky_worker_t *worker)
 }
 
 
-/* it is not cancelable: a worker that quits waits for what it watches */
+/*
+ * It is not cancelable: a worker that quits waits for what it watches.  As
+ * long as no worker comes or goes there is hardly anything to see.
+ */
 
 static void
 ngx_snorky_sockjs_watch_handler(ngx_event_t *ev)
 {
+    uint64_t                     population;
     ngx_uint_t                   more;
     ngx_connection_t            *c;
     ngx_snorky_sockjs_worker_t  *sockjs;
 
     c = ev->data;
     sockjs = c->data;
+
+    population = ngx_snorky_broker_population(sockjs->worker->hub->broker);
+
+    if (population == sockjs->population
+        && ++sockjs->watched % NGX_SNORKY_SOCKJS_ROUND
+        && !ngx_exiting)
+    {
+        ngx_snorky_sockjs_watch(sockjs->worker);
+        return;
+    }
+
+    sockjs->population = population;
 
     more = ngx_snorky_sockjs_session_watch(sockjs->worker);
     more |= ngx_snorky_sockjs_request_watch(sockjs->worker);

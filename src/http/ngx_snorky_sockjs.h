@@ -13,7 +13,8 @@
  *   ngx_snorky_sockjs_request.c   requests that wait for an answer
  *   ngx_snorky_sockjs_receive.c   xhr, xhr_streaming, eventsource, ...
  *   ngx_snorky_sockjs_send.c      xhr_send, jsonp_send
- *   ngx_snorky_sockjs_session.c   the session: what goes out, and its life
+ *   ngx_snorky_sockjs_session.c   the session: its life
+ *   ngx_snorky_sockjs_out.c       the session: what goes out
  *   ngx_snorky_sockjs_inbox.c     the session: what comes in
  *   ngx_snorky_ws_sockjs.c        the same frames over a WebSocket
  */
@@ -35,6 +36,16 @@
 #define NGX_SNORKY_SOCKJS_KEY  20
 
 
+/*
+ * Forms of a message (ngx_snorky_msg.h): "..." for a session, a["..."] for a
+ * WebSocket, the latter also compressed.  No kind of permessage-deflate has
+ * these bits.
+ */
+
+#define NGX_SNORKY_SOCKJS_STRING  0x100
+#define NGX_SNORKY_SOCKJS_FRAME   0x200
+
+
 /* Of one worker. */
 
 struct ngx_snorky_sockjs_worker_s {
@@ -45,6 +56,8 @@ struct ngx_snorky_sockjs_worker_s {
     ngx_queue_t                 asking;     /* the same requests */
     uint64_t                    number;     /* the last request's */
     ngx_event_t                 watch;      /* over those of other workers */
+    uint64_t                    population; /* when it last looked at all */
+    ngx_uint_t                  watched;
     ngx_queue_t                 dirty;      /* sessions, to be flushed */
     ngx_event_t                 flush;
     ngx_connection_t            dummy;      /* what the events' log needs */

@@ -2,8 +2,8 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * Owns the messages that wait, and how a response's bytes are made of them.
- * Called by the session.
+ * Owns the receiver, the messages that wait for one, and how a response's
+ * bytes are made of them.  Called by the session.
  */
 
 
@@ -13,11 +13,11 @@
 #include "ngx_snorky_ws_frame.h"
 
 
-/* a message's form (ngx_snorky_msg.h): above those of WebSockets */
-#define NGX_SNORKY_SOCKJS_OUT_STRING    0x200
-
 /* messages, before the array grows */
 #define NGX_SNORKY_SOCKJS_OUT_MIN_SIZE  8
+
+/* bytes of a frame, or of a body, that are put together on the stack */
+#define NGX_SNORKY_SOCKJS_OUT_SMALL     1024
 
 
 static ngx_snorky_msg_t *ngx_snorky_sockjs_out_form(ngx_snorky_msg_t *msg,
@@ -42,9 +42,88 @@ static void ngx_snorky_sockjs_out_fail(ngx_snorky_sockjs_session_t *session,
 
 
 /*
+ * When one response has ended, the next request may come before it is known
+ * what became of the last: its client has had it whole, or would not ask.
+ */
+
+void
+ngx_snorky_sockjs_out_attach(ngx_snorky_sockjs_session_t *session,
+    ngx_snorky_sockjs_letter_t *letter, ngx_str_t *callback)
+{
+    ngx_snorky_sockjs_receiver_t  receiver;
+
+    ngx_memzero(&receiver, sizeof(ngx_snorky_sockjs_receiver_t));
+
+    receiver.worker = letter->worker;
+    receiver.request = letter->request;
+    receiver.kind = (ngx_snorky_sockjs_kind_e) letter->value;
+    receiver.room = letter->size;
+    receiver.callback = *callback;
+
+    if (session->receiver.request && !session->receiver.ended) {
+        ngx_snorky_sockjs_out_close(session, &receiver, 2010,
+                                    "Another connection still open");
+        return;
+    }
+
+    if (callback->len) {
+        receiver.callback.data = ngx_alloc(callback->len, &session->log);
+
+        if (receiver.callback.data == NULL) {
+            ngx_snorky_sockjs_inbox_answer(session->worker, letter,
+                                           NGX_HTTP_SERVICE_UNAVAILABLE);
+            return;
+        }
+
+        ngx_memcpy(receiver.callback.data, callback->data, callback->len);
+    }
+
+    ngx_snorky_sockjs_out_detach(session);
+
+    session->receiver = receiver;
+
+    if (ngx_snorky_sockjs_out_far(session)) {
+        ngx_snorky_sockjs_watch(session->worker);
+    }
+
+    ngx_snorky_sockjs_out_post(session);
+}
+
+
+void
+ngx_snorky_sockjs_out_release(ngx_snorky_sockjs_session_t *session)
+{
+    ngx_snorky_sockjs_out_flush(session);
+
+    if (!session->receiver.ended) {
+        ngx_snorky_sockjs_out_frame(session, "h", 1);
+    }
+}
+
+
+void
+ngx_snorky_sockjs_out_detach(ngx_snorky_sockjs_session_t *session)
+{
+    if (session->receiver.callback.len) {
+        ngx_free(session->receiver.callback.data);
+    }
+
+    ngx_memzero(&session->receiver, sizeof(ngx_snorky_sockjs_receiver_t));
+}
+
+
+ngx_uint_t
+ngx_snorky_sockjs_out_far(ngx_snorky_sockjs_session_t *session)
+{
+    return session->receiver.request
+           && session->receiver.worker
+              != ngx_snorky_mailbox_number(session->worker->hub);
+}
+
+
+/*
  * One message, however large, always has room in an empty queue.  A receiver
- * in this worker may have had no turn yet in a busy round; one in another
- * can't be given anything from here, which may be inside of a delivery.
+ * may only have had no turn yet in a busy round.
  */
 
 ngx_int_t
@@ -61,9 +140,7 @@ ngx_snorky_sockjs_out_push(ngx_snorky_sockjs_session_t *session,
 
     most = session->conf->send_buffer;
 
-    if (session->bytes + form->len > most
-        && !ngx_snorky_sockjs_out_far(session))
-    {
+    if (session->bytes + form->len > most) {
         ngx_snorky_sockjs_out_flush(session);
     }
 
@@ -97,7 +174,7 @@ ngx_snorky_sockjs_out_form(ngx_snorky_msg_t *msg, ngx_log_t *log)
     ngx_str_t          text;
     ngx_snorky_msg_t  *form;
 
-    form = ngx_snorky_msg_form(msg, NGX_SNORKY_SOCKJS_OUT_STRING);
+    form = ngx_snorky_msg_form(msg, NGX_SNORKY_SOCKJS_STRING);
 
     if (form) {
         return form;
@@ -113,7 +190,7 @@ ngx_snorky_sockjs_out_form(ngx_snorky_msg_t *msg, ngx_log_t *log)
 
     (void) ngx_snorky_sockjs_string(form->text, &text);
 
-    ngx_snorky_msg_add_form(msg, form, NGX_SNORKY_SOCKJS_OUT_STRING);
+    ngx_snorky_msg_add_form(msg, form, NGX_SNORKY_SOCKJS_STRING);
 
     return form;
 }
@@ -140,10 +217,12 @@ ngx_snorky_sockjs_out_grow(ngx_snorky_sockjs_session_t *session)
         session->room = room;
     }
 
-    ngx_memmove(messages, session->messages + session->first,
-                session->count * sizeof(ngx_snorky_msg_t *));
+    if (session->count) {
+        ngx_memmove(messages, session->messages + session->first,
+                    session->count * sizeof(ngx_snorky_msg_t *));
+    }
 
-    if (messages != session->messages && session->messages) {
+    if (session->messages && session->messages != messages) {
         ngx_free(session->messages);
     }
 
@@ -216,15 +295,6 @@ ngx_snorky_sockjs_out_post(ngx_snorky_sockjs_session_t *session)
 }
 
 
-ngx_uint_t
-ngx_snorky_sockjs_out_far(ngx_snorky_sockjs_session_t *session)
-{
-    return session->receiver.request
-           && session->receiver.worker
-              != ngx_snorky_mailbox_number(session->worker->hub);
-}
-
-
 /*
  * While letters to other workers are held back, messages wait here, where
  * they are counted.
@@ -273,7 +343,7 @@ ngx_snorky_sockjs_out_flush(ngx_snorky_sockjs_session_t *session)
 static void
 ngx_snorky_sockjs_out_messages(ngx_snorky_sockjs_session_t *session)
 {
-    u_char             *p;
+    u_char             *p, small[NGX_SNORKY_SOCKJS_OUT_SMALL];
     size_t              size;
     ngx_str_t           frame;
     ngx_uint_t          i, n;
@@ -292,7 +362,8 @@ ngx_snorky_sockjs_out_messages(ngx_snorky_sockjs_session_t *session)
     }
 
     frame.len = size;
-    frame.data = ngx_alloc(size, &session->log);
+    frame.data = (size <= sizeof(small)) ? small
+                                         : ngx_alloc(size, &session->log);
 
     if (frame.data == NULL) {
         ngx_snorky_sockjs_out_fail(session, &session->receiver);
@@ -312,7 +383,9 @@ ngx_snorky_sockjs_out_messages(ngx_snorky_sockjs_session_t *session)
 
     ngx_snorky_sockjs_out_say(session, &session->receiver, &frame, n, 0);
 
-    ngx_free(frame.data);
+    if (frame.data != small) {
+        ngx_free(frame.data);
+    }
 
     /* what the client asks may be answered again */
 
@@ -330,15 +403,6 @@ ngx_snorky_sockjs_out_frame(ngx_snorky_sockjs_session_t *session,
     frame.len = ngx_strlen(text);
 
     ngx_snorky_sockjs_out_say(session, &session->receiver, &frame, 0, last);
-}
-
-
-void
-ngx_snorky_sockjs_out_refuse(ngx_snorky_sockjs_session_t *session,
-    ngx_snorky_sockjs_receiver_t *receiver)
-{
-    ngx_snorky_sockjs_out_close(session, receiver, 2010,
-                                "Another connection still open");
 }
 
 
@@ -374,12 +438,15 @@ ngx_snorky_sockjs_out_say(ngx_snorky_sockjs_session_t *session,
     ngx_snorky_sockjs_receiver_t *receiver, ngx_str_t *frame, ngx_uint_t n,
     ngx_uint_t last)
 {
+    u_char     small[NGX_SNORKY_SOCKJS_OUT_SMALL];
     ngx_int_t  rc;
     ngx_str_t  body;
 
     body.len = ngx_snorky_sockjs_wrap_size(receiver->kind, &receiver->callback,
                                            frame);
-    body.data = ngx_alloc(body.len, &session->log);
+    body.data = (body.len <= sizeof(small)) ? small
+                                            : ngx_alloc(body.len,
+                                                        &session->log);
 
     if (body.data == NULL) {
         ngx_snorky_sockjs_out_fail(session, receiver);
@@ -401,7 +468,9 @@ ngx_snorky_sockjs_out_say(ngx_snorky_sockjs_session_t *session,
 
     rc = ngx_snorky_sockjs_out_send(session, receiver, &body, n);
 
-    ngx_free(body.data);
+    if (body.data != small) {
+        ngx_free(body.data);
+    }
 
     if (rc != NGX_OK) {
         ngx_snorky_sockjs_out_fail(session, receiver);

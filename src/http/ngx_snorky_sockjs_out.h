@@ -2,8 +2,8 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * What goes out of a session: messages that wait for a receiver, and the
- * frames that it is given.
+ * What goes out of a session: messages that wait for a receiver, who that is,
+ * and the frames that it is given.
  */
 
 
@@ -40,9 +40,15 @@ void ngx_snorky_sockjs_out_flush(ngx_snorky_sockjs_session_t *session);
 void ngx_snorky_sockjs_out_frame(ngx_snorky_sockjs_session_t *session,
     const char *text, ngx_uint_t last);
 
-/* one that came while there is another */
-void ngx_snorky_sockjs_out_refuse(ngx_snorky_sockjs_session_t *session,
-    ngx_snorky_sockjs_receiver_t *receiver);
+/* a request wants to be the receiver; there may be one at a time */
+void ngx_snorky_sockjs_out_attach(ngx_snorky_sockjs_session_t *session,
+    ngx_snorky_sockjs_letter_t *letter, ngx_str_t *callback);
+
+/* the receiver is to end, and the session to go on */
+void ngx_snorky_sockjs_out_release(ngx_snorky_sockjs_session_t *session);
+
+/* there is none any more */
+void ngx_snorky_sockjs_out_detach(ngx_snorky_sockjs_session_t *session);
 
 /* whether the receiver is a request in another worker */
 ngx_uint_t ngx_snorky_sockjs_out_far(ngx_snorky_sockjs_session_t *session);

@@ -79,6 +79,8 @@ static u_char *ngx_snorky_sockjs_receive_room(
     ngx_snorky_sockjs_receive_t *receive, size_t len);
 static ngx_int_t ngx_snorky_sockjs_receive_pass(
     ngx_snorky_sockjs_receive_t *receive);
+static void ngx_snorky_sockjs_receive_trim(
+    ngx_snorky_sockjs_receive_t *receive);
 static ngx_int_t ngx_snorky_sockjs_receive_header(
     ngx_snorky_sockjs_receive_t *receive);
 static ngx_int_t ngx_snorky_sockjs_receive_wait(
@@ -379,7 +381,7 @@ ngx_snorky_sockjs_receive_letter_handler(ngx_snorky_sockjs_request_t *sr,
 
         rc = ngx_snorky_sockjs_receive_begin(receive);
 
-        ngx_snorky_sockjs_request_end(sr, rc);
+        ngx_snorky_sockjs_request_done(sr, rc);
         return;
     }
 
@@ -389,7 +391,7 @@ ngx_snorky_sockjs_receive_letter_handler(ngx_snorky_sockjs_request_t *sr,
 
     p = ngx_snorky_sockjs_receive_room(receive, text->len);
     if (p == NULL) {
-        ngx_snorky_sockjs_request_end(sr, NGX_ERROR);
+        ngx_snorky_sockjs_request_done(sr, NGX_ERROR);
         return;
     }
 
@@ -408,7 +410,7 @@ ngx_snorky_sockjs_receive_letter_handler(ngx_snorky_sockjs_request_t *sr,
 
     rc = ngx_snorky_sockjs_receive_pass(receive);
 
-    ngx_snorky_sockjs_request_end(sr, rc);
+    ngx_snorky_sockjs_request_done(sr, rc);
 }
 
 
@@ -425,7 +427,7 @@ ngx_snorky_sockjs_receive_lost_handler(ngx_snorky_sockjs_request_t *sr)
 
     rc = ngx_snorky_sockjs_receive_interrupt(receive);
 
-    ngx_snorky_sockjs_request_end(sr, rc);
+    ngx_snorky_sockjs_request_done(sr, rc);
 }
 
 
@@ -574,7 +576,30 @@ ngx_snorky_sockjs_receive_pass(ngx_snorky_sockjs_receive_t *receive)
         return NGX_ERROR;
     }
 
+    ngx_snorky_sockjs_receive_trim(receive);
+
     return ngx_snorky_sockjs_receive_wait(receive);
+}
+
+
+/* what the prelude or a large frame took is not kept through the silence */
+
+static void
+ngx_snorky_sockjs_receive_trim(ngx_snorky_sockjs_receive_t *receive)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    for (cl = receive->free; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (b->end - b->start > NGX_SNORKY_SOCKJS_BUFFER
+            && ngx_pfree(receive->request.peer.request->pool, b->start)
+               == NGX_OK)
+        {
+            ngx_memzero(b, sizeof(ngx_buf_t));
+        }
+    }
 }
 
 

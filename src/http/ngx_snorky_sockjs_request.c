@@ -142,21 +142,21 @@ ngx_snorky_sockjs_request_say(ngx_snorky_sockjs_request_t *sr,
 
 
 void
-ngx_snorky_sockjs_request_end(ngx_snorky_sockjs_request_t *sr, ngx_int_t rc)
+ngx_snorky_sockjs_request_done(ngx_snorky_sockjs_request_t *sr, ngx_int_t rc)
 {
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
-    if (rc == NGX_AGAIN) {
-        return;
-    }
-
     r = sr->peer.request;
     c = r->connection;
 
-    ngx_snorky_sockjs_request_leave(sr);
+    if (rc != NGX_AGAIN) {
+        ngx_snorky_sockjs_request_leave(sr);
+        ngx_http_finalize_request(r, rc);
+    }
 
-    ngx_http_finalize_request(r, rc);
+    /* a filter may have made some, too */
+
     ngx_http_run_posted_requests(c);
 }
 

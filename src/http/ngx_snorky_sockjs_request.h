@@ -84,8 +84,12 @@ void ngx_snorky_sockjs_request_leave(ngx_snorky_sockjs_request_t *sr);
 ngx_int_t ngx_snorky_sockjs_request_say(ngx_snorky_sockjs_request_t *sr,
     ngx_snorky_sockjs_letter_t *letter, ngx_str_t *text);
 
-/* finalizes it, outside of its connection's events, unless rc is NGX_AGAIN */
-void ngx_snorky_sockjs_request_end(ngx_snorky_sockjs_request_t *sr,
+/*
+ * After what was done outside of its connection's events: NGX_AGAIN, and it
+ * goes on, or how to finalize it.
+ */
+
+void ngx_snorky_sockjs_request_done(ngx_snorky_sockjs_request_t *sr,
     ngx_int_t rc);
 
 /* for letters that come, and when letters have been lost */

@@ -345,7 +345,7 @@ ngx_snorky_sockjs_send_letter_handler(ngx_snorky_sockjs_request_t *sr,
 {
     ngx_snorky_sockjs_send_t *send = (ngx_snorky_sockjs_send_t *) sr;
 
-    ngx_snorky_sockjs_request_end(sr,
+    ngx_snorky_sockjs_request_done(sr,
                           ngx_snorky_sockjs_send_answer(send, letter->value));
 }
 
@@ -355,6 +355,6 @@ ngx_snorky_sockjs_send_lost_handler(ngx_snorky_sockjs_request_t *sr)
 {
     ngx_snorky_sockjs_send_t *send = (ngx_snorky_sockjs_send_t *) sr;
 
-    ngx_snorky_sockjs_request_end(sr,
+    ngx_snorky_sockjs_request_done(sr,
                      ngx_snorky_sockjs_send_answer(send, NGX_HTTP_NOT_FOUND));
 }

@@ -16,6 +16,10 @@
 #include "ngx_snorky_ws_frame.h"
 
 
+/* sessions that are flushed in one round of the event loop */
+#define NGX_SNORKY_SOCKJS_SESSION_ROUND  256
+
+
 static ngx_snorky_sockjs_session_t *ngx_snorky_sockjs_session_get(
     ngx_snorky_worker_t *worker, u_char *key);
 static ngx_snorky_sockjs_session_t *ngx_snorky_sockjs_session_create(
@@ -30,15 +34,8 @@ static ngx_int_t ngx_snorky_sockjs_session_enter(ngx_http_request_t *r,
 static void ngx_snorky_sockjs_session_open(
     ngx_snorky_sockjs_session_t *session);
 
-static void ngx_snorky_sockjs_session_attach(
-    ngx_snorky_sockjs_session_t *session, ngx_snorky_sockjs_letter_t *letter,
-    ngx_str_t *callback);
-static void ngx_snorky_sockjs_session_release(
-    ngx_snorky_sockjs_session_t *session);
 static void ngx_snorky_sockjs_session_gone(
     ngx_snorky_sockjs_session_t *session, ngx_uint_t complete);
-static void ngx_snorky_sockjs_session_detach(
-    ngx_snorky_sockjs_session_t *session);
 static void ngx_snorky_sockjs_session_wait(
     ngx_snorky_sockjs_session_t *session);
 
@@ -375,7 +372,7 @@ ngx_snorky_sockjs_session_letter(ngx_snorky_worker_t *worker,
     switch (letter->type) {
 
     case NGX_SNORKY_SOCKJS_ATTACH:
-        ngx_snorky_sockjs_session_attach(session, letter, text);
+        ngx_snorky_sockjs_out_attach(session, letter, text);
         return;
 
     case NGX_SNORKY_SOCKJS_PARCEL:
@@ -392,72 +389,12 @@ ngx_snorky_sockjs_session_letter(ngx_snorky_worker_t *worker,
     }
 
     if (letter->type == NGX_SNORKY_SOCKJS_RELEASE) {
-        ngx_snorky_sockjs_session_release(session);
+        ngx_snorky_sockjs_out_release(session);
+        ngx_snorky_sockjs_session_wait(session);
 
     } else {
         ngx_snorky_sockjs_session_gone(session, letter->value);
     }
-}
-
-
-/*
- * When one response has ended, the next request may come before it is known
- * what became of the last: its client has had it whole, or would not ask.
- */
-
-static void
-ngx_snorky_sockjs_session_attach(ngx_snorky_sockjs_session_t *session,
-    ngx_snorky_sockjs_letter_t *letter, ngx_str_t *callback)
-{
-    ngx_snorky_sockjs_receiver_t  receiver;
-
-    ngx_memzero(&receiver, sizeof(ngx_snorky_sockjs_receiver_t));
-
-    receiver.worker = letter->worker;
-    receiver.request = letter->request;
-    receiver.kind = (ngx_snorky_sockjs_kind_e) letter->value;
-    receiver.room = letter->size;
-    receiver.callback = *callback;
-
-    if (session->receiver.request && !session->receiver.ended) {
-        ngx_snorky_sockjs_out_refuse(session, &receiver);
-        return;
-    }
-
-    if (callback->len) {
-        receiver.callback.data = ngx_alloc(callback->len, &session->log);
-
-        if (receiver.callback.data == NULL) {
-            ngx_snorky_sockjs_inbox_answer(session->worker, letter,
-                                           NGX_HTTP_SERVICE_UNAVAILABLE);
-            return;
-        }
-
-        ngx_memcpy(receiver.callback.data, callback->data, callback->len);
-    }
-
-    ngx_snorky_sockjs_session_detach(session);
-
-    session->receiver = receiver;
-
-    if (ngx_snorky_sockjs_out_far(session)) {
-        ngx_snorky_sockjs_watch(session->worker);
-    }
-
-    ngx_snorky_sockjs_out_post(session);
-}
-
-
-static void
-ngx_snorky_sockjs_session_release(ngx_snorky_sockjs_session_t *session)
-{
-    ngx_snorky_sockjs_out_flush(session);
-
-    if (!session->receiver.ended) {
-        ngx_snorky_sockjs_out_frame(session, "h", 1);
-    }
-
-    ngx_snorky_sockjs_session_wait(session);
 }
 
 
@@ -469,24 +406,13 @@ ngx_snorky_sockjs_session_gone(ngx_snorky_sockjs_session_t *session,
 {
     complete = complete && session->receiver.ended;
 
-    ngx_snorky_sockjs_session_detach(session);
+    ngx_snorky_sockjs_out_detach(session);
 
     if (!complete) {
         ngx_snorky_sockjs_session_interrupt(session);
     }
 
     ngx_snorky_sockjs_session_wait(session);
-}
-
-
-static void
-ngx_snorky_sockjs_session_detach(ngx_snorky_sockjs_session_t *session)
-{
-    if (session->receiver.callback.len) {
-        ngx_free(session->receiver.callback.data);
-    }
-
-    ngx_memzero(&session->receiver, sizeof(ngx_snorky_sockjs_receiver_t));
 }
 
 
@@ -534,6 +460,7 @@ ngx_snorky_sockjs_session_timeout(ngx_snorky_timeout_t *timeout)
 void
 ngx_snorky_sockjs_session_flush_handler(ngx_event_t *ev)
 {
+    ngx_uint_t                    n;
     ngx_queue_t                  *q;
     ngx_connection_t             *c;
     ngx_snorky_sockjs_worker_t   *sockjs;
@@ -542,7 +469,12 @@ ngx_snorky_sockjs_session_flush_handler(ngx_event_t *ev)
     c = ev->data;
     sockjs = c->data;
 
-    while (!ngx_queue_empty(&sockjs->dirty)) {
+    for (n = 0; !ngx_queue_empty(&sockjs->dirty); n++) {
+
+        if (n == NGX_SNORKY_SOCKJS_SESSION_ROUND) {
+            ngx_post_event(ev, &ngx_posted_next_events);
+            return;
+        }
 
         q = ngx_queue_head(&sockjs->dirty);
         session = ngx_queue_data(q, ngx_snorky_sockjs_session_t, dirty);
@@ -608,7 +540,11 @@ ngx_snorky_sockjs_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
 
     (*ngx_snorky_sockjs_session_counter(stats, code))++;
 
-    if (code == NGX_SNORKY_WS_TRY_AGAIN_LATER) {
+    /* what comes behind a gap is of no use */
+
+    if (code == NGX_SNORKY_WS_TRY_AGAIN_LATER
+        || code == NGX_SNORKY_WS_PROTOCOL_ERROR)
+    {
         stats->drops += ngx_snorky_sockjs_out_drop(session);
     }
 
@@ -825,7 +761,7 @@ ngx_snorky_sockjs_session_free(ngx_snorky_sockjs_session_t *session)
 
     ngx_snorky_sockjs_session_forget(session);
     ngx_snorky_sockjs_inbox_finish(session);
-    ngx_snorky_sockjs_session_detach(session);
+    ngx_snorky_sockjs_out_detach(session);
 
     stats->drops += ngx_snorky_sockjs_out_drop(session);
     stats->sessions_sockjs--;

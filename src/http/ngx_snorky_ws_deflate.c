@@ -230,7 +230,7 @@ ngx_snorky_ws_deflate_shared(ngx_snorky_ws_t *ws, ngx_snorky_msg_t *msg,
 
         /* the message is itself a form: it stands in the same list */
 
-        kind |= NGX_SNORKY_WS_SOCKJS_FORM;
+        kind |= NGX_SNORKY_SOCKJS_FRAME;
     }
 
     form = ngx_snorky_msg_form(msg, kind);

@@ -577,6 +577,7 @@ ngx_snorky_ws_in_retry(ngx_snorky_ws_t *ws)
         (void) ngx_snorky_sockjs_unpack(&rest, &text);
 
     } else {
+        ngx_str_null(&rest);
         text.data = ngx_snorky_ws_bytes(ws->message);
         text.len = ws->message->len;
     }

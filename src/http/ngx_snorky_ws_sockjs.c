@@ -112,7 +112,7 @@ ngx_snorky_ws_sockjs_form(ngx_snorky_ws_t *ws, ngx_snorky_msg_t *msg)
     ngx_str_t          text;
     ngx_snorky_msg_t  *form;
 
-    form = ngx_snorky_msg_form(msg, NGX_SNORKY_WS_SOCKJS_FORM);
+    form = ngx_snorky_msg_form(msg, NGX_SNORKY_SOCKJS_FRAME);
 
     if (form == NULL) {
         text.data = msg->text;
@@ -132,7 +132,7 @@ ngx_snorky_ws_sockjs_form(ngx_snorky_ws_t *ws, ngx_snorky_msg_t *msg)
         p = ngx_snorky_sockjs_string(p, &text);
         *p = ']';
 
-        ngx_snorky_msg_add_form(msg, form, NGX_SNORKY_WS_SOCKJS_FORM);
+        ngx_snorky_msg_add_form(msg, form, NGX_SNORKY_SOCKJS_FRAME);
     }
 
     ngx_snorky_msg_ref(form);

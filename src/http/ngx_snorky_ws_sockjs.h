@@ -10,12 +10,10 @@
 #define _NGX_SNORKY_WS_SOCKJS_H_INCLUDED_
 
 
+#include "ngx_snorky_sockjs.h"
 #include "ngx_snorky_sockjs_frame.h"
 #include "ngx_snorky_ws.h"
 
-
-/* the kind of a message's form (ngx_snorky_msg.h), and a bit of those of it */
-#define NGX_SNORKY_WS_SOCKJS_FORM     0x100
 
 /* what snorky_sockjs_close says */
 #define NGX_SNORKY_WS_SOCKJS_GO_AWAY  3000

@@ -88,6 +88,19 @@ async function unread(page, channel, expected) {
 /* ------------------------------------------------------------- the cases */
 
 async function meeting(context) {
+    await it('without its client there is no SockJS to choose', async () => {
+        const page = await open(context,
+                                '/chat.html?user=Ada&transport=xhr-polling');
+
+        await texts(page, '#over', ['over a WebSocket']);
+        await worker(page);
+        assert.deepStrictEqual(await page.$$eval('#transport option:enabled',
+            (all) => all.map((option) => option.value)), ['']);
+        assert.match(await page.textContent('#no-sockjs'), /npm/);
+        assert.ok(await page.isVisible('#no-sockjs'));
+        await page.close();
+    });
+
     await it('who opens the page is alone in the lobby', async () => {
         ada = await open(context, '/chat.html?user=Ada');
         await members(ada, ['Ada (you)']);
@@ -266,6 +279,16 @@ async function leaving(context) {
         await page.close();
         await members(grace, ['Grace Höpper (you)']);
         await event(grace, 'Linus left');
+    });
+
+    await it('a name is the same here and there', async () => {
+        const page = await open(context,
+                                '/chat.html?user=O%27Hara+%26+%C3%9F#news');
+
+        await members(grace, ['Grace Höpper (you)', "O'Hara & ß"]);
+        await members(page, ['Grace Höpper', "O'Hara & ß (you)"]);
+        await page.close();
+        await members(grace, ['Grace Höpper (you)']);
     });
 
     await it('another name is another member', async () => {

@@ -400,13 +400,7 @@ sub next_frame {
 
     $self->{prelude} ||= defined $r->read_prelude(0) or return undef;
 
-    my $frame = $r->frame(0);
-
-    # as the client's decodeURI() does
-
-    $frame =~ s/%25/%/g if defined $frame && $self->{kind} eq 'eventsource';
-
-    return $frame;
+    return $r->frame(0);
 }
 
 

@@ -8,7 +8,8 @@ package Snorky::Demo;
 #     use Snorky::Demo;
 #
 #     my $t = demo($cases);           skips where there is no browser
-#     run_demo($t);                   events => 1 where run_app() takes them
+#     run_demo($t);                   events => 1 where run_app() takes them,
+#                                     sockjs => 1 with npm's sockjs-client
 #     my ($pid, $pipe) = run_todo($t);    an application of it: todo/app.py
 #     my ($pid, $pipe) = run_app($t);     and app/app.js; end with the pipe
 #     browse($t, 'chat.js', $cases);  t/browser/chat.js has the cases
@@ -24,6 +25,7 @@ our @EXPORT = qw/ demo run_demo run_todo run_app browse slurp /;
 
 use Cwd qw/ abs_path /;
 use File::Basename qw/ dirname /;
+use File::Path qw/ make_path /;
 use File::Spec ();
 use IO::Socket::UNIX ();
 use IPC::Open3 qw/ open3 /;
@@ -73,6 +75,7 @@ sub run_demo {
         '@PORT@'                 => '8080',
         '@ROOT@'                 => '%%TESTDIR%%',
         '@SOCKETS@'              => '%%TESTDIR%%',
+        '@NPM@'                  => '%%TESTDIR%%',
     );
 
     for my $was (keys %replaced) {
@@ -89,6 +92,13 @@ sub run_demo {
     for my $file (glob "$root/demo/www/*") {
         my ($name) = $file =~ m{([^/]+)$};
         $t->write_file("www/$name", slurp($file));
+    }
+
+    if ($o{sockjs}) {
+        my $client = 'sockjs-client/dist/sockjs.min.js';
+
+        make_path($t->testdir() . '/' . dirname($client));
+        $t->write_file($client, slurp("$root/node_modules/$client"));
     }
 
     $t->write_file_expand('nginx.conf', $conf);

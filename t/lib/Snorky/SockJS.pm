@@ -457,8 +457,10 @@ sub frame {
 
     my $frame = $self->match($frame{$self->{kind}}, $timeout);
 
-    return defined $frame && $frame =~ /^"/ ? Snorky::SockJS::string($frame)
-                                            : $frame;
+    $frame = Snorky::SockJS::string($frame) if defined $frame && $frame =~ /^"/;
+    $frame =~ s/%25/%/g if defined $frame && $self->{kind} eq 'eventsource';
+
+    return $frame;
 }
 
 
