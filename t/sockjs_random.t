@@ -122,7 +122,7 @@ sub exchange {
 
     # workers that stand still for a moment do not read the log
 
-    for (1 .. $o{full} ? 20 : 0) {
+    for (1 .. ($o{full} ? 20 : 0)) {
         my @pids = worker_pids($t);
         my $pid = $pids[rand @pids];
         my $until = time() + 0.3;
