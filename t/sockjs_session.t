@@ -113,7 +113,7 @@ http {
 
 EOC
 
-$t->run()->plan(195);
+$t->run()->plan(197);
 
 for my $spread (0, 1) {
     my $where = $spread ? 'elsewhere' : 'here';
@@ -340,6 +340,11 @@ sub going_away {
     wait_until { counters()->{sessions_sockjs} == 0 };
 
     is($s->poll(), 'o', "$where: later it may be opened again");
+
+    # who asks again and again must not keep it, and a worker that is to end
+
+    is(wait_until { by($s, $spread)->poll() eq 'o' }, 1,
+        "$where: so it is for who never ceased to ask");
 }
 
 

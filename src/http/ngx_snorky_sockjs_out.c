@@ -501,7 +501,9 @@ ngx_snorky_sockjs_out_send(ngx_snorky_sockjs_session_t *session,
 
         piece.len = ngx_min((size_t) (last - piece.data), max);
 
-        if (piece.data + piece.len == last) {
+        letter.size = last - piece.data - piece.len;
+
+        if (letter.size == 0) {
             letter.value = (uint32_t) n;
             letter.last = receiver->ended;
         }

@@ -397,9 +397,7 @@ ngx_snorky_sockjs_receive_letter_handler(ngx_snorky_sockjs_request_t *sr,
 
     receive->out->buf->last = ngx_cpymem(p, text->data, text->len);
 
-    if (text->len) {
-        receive->torn = (text->data[text->len - 1] != '\n');
-    }
+    receive->torn = (letter->size != 0);
 
     sr->peer.session.messages_out += letter->value;
 
