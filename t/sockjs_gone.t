@@ -10,6 +10,7 @@ use strict;
 use warnings;
 
 use FindBin;
+use IO::Select ();
 use Test::More;
 
 BEGIN { push @INC, "$FindBin::Bin/lib" }
@@ -20,7 +21,7 @@ use Snorky::SockJS;
 use Snorky::Stop;
 
 
-my $t = Test::Nginx->new()->has(qw/ http proxy rewrite /)->plan(105)->todo_alerts();
+my $t = Test::Nginx->new()->has(qw/ http proxy rewrite /)->plan(110)->todo_alerts();
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -161,11 +162,25 @@ for my $worker (0, 1) {
 
     is_deeply([ $r->messages(60) ], \@messages,
         "$where: a client that reads late gets all");
+    $r->send("\r\n");
     is($s->send('more'), 204, "$where: and");
     is($r->frame(), 'a["more"]', "$where: goes on");
 
+    # in time, and then it has time again
+
+    ($s, $o) = opened('/hasty', $worker, port => port(8081), rcvbuf => 4096);
+    my $late = $o->stream('xhr_streaming');
+    $s->with(rcvbuf => undef)->send('x' x 300000) for 1 .. 2;
+    is(length(join '', $late->messages(2)), 600000,
+        "$where: a client reads in time");
+    is(join('', map { $late->frame() // $late->{why} } 1 .. 8), 'h' x 8,
+        "$where: and is not hurried when there is nothing to read");
+    $late->abort();
+
     # and goes, with much that has not been sent
 
+    ($s, $o) = opened('/echo', $worker, port => port(8081), rcvbuf => 4096);
+    $r = $o->stream('xhr_streaming');
     $s->with(rcvbuf => undef)->send('x' x 1000000) for 1 .. 4;
     $r->reset();
     is(interruption($s), $interrupted, "$where: a client leaves, with much "
@@ -205,9 +220,12 @@ my $never = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1',
 ($s, $o) = opened('/after', 1);
 $r = waiting($o, 'xhr_streaming');
 $r->abort();
-ok($never->accept(), 'a client has left, and a post_action runs');
+my $action = $never->accept();
+ok($action, 'a client has left, and a post_action runs');
 $s->send('x');
 is(interruption($s), $interrupted, 'it is no receiver');
+sysread $action, my $head, 65536;
+is(IO::Select->new($action)->can_read(0.2) // 0, 0, 'and runs on');
 close $never;
 
 

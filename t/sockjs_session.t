@@ -113,7 +113,7 @@ http {
 
 EOC
 
-$t->run()->plan(193);
+$t->run()->plan(197);
 
 for my $spread (0, 1) {
     my $where = $spread ? 'elsewhere' : 'here';
@@ -128,6 +128,7 @@ for my $spread (0, 1) {
     beating($where, $spread);
     absent($where, $spread);
     too_slow($where, $spread);
+    bursts($where, $spread);
     full($where, $spread);
     parcels($where, $spread);
     limits($where, $spread);
@@ -339,6 +340,11 @@ sub going_away {
     wait_until { counters()->{sessions_sockjs} == 0 };
 
     is($s->poll(), 'o', "$where: later it may be opened again");
+
+    # who asks again and again must not keep it, and a worker that is to end
+
+    is(wait_until { by($s, $spread)->poll() eq 'o' }, 1,
+        "$where: so it is for who never ceased to ask");
 }
 
 
@@ -399,6 +405,35 @@ sub too_slow {
 
 
 # our answers are not taken: then nothing more is asked
+
+# one round of the event loop may bring more than may wait
+
+sub bursts {
+    my ($where, $spread) = @_;
+
+    my $s = session('/small');
+    my $call = sub { Snorky::request_text('messaging', @_) };
+
+    $s->poll();
+    $s->send($call->('subscribe', { channel => 'burst' }, 1));
+    $s->receive(1);
+
+    my $r = by($s, $spread)->stream('xhr_streaming');
+    my $n = 40;
+
+    my $publisher = Snorky->connect('/ws');
+    $publisher->send(map { frame(TEXT, $call->('publish',
+        { channel => 'burst', message => 'x' x 1000 }, $_)) } 1 .. $n);
+
+    is(scalar(() = $r->messages($n)), $n,
+        "$where: who takes what comes is not too slow");
+
+    $r->abort();
+    $publisher->finish();
+
+    return;
+}
+
 
 sub full {
     my ($where, $spread) = @_;

@@ -33,6 +33,8 @@ typedef struct {
 } ngx_snorky_broker_vacated_t;
 
 
+static ngx_uint_t ngx_snorky_broker_tally_lock_anew(
+    ngx_snorky_broker_t *broker);
 static ngx_uint_t ngx_snorky_broker_tally_lock(ngx_snorky_broker_t *broker);
 static ngx_int_t ngx_snorky_broker_count_locked(ngx_snorky_broker_t *broker,
     ngx_snorky_broker_count_t *counts, ngx_uint_t n);
@@ -60,15 +62,8 @@ ngx_snorky_broker_count(ngx_snorky_broker_t *broker,
 
     ngx_snorky_broker_settle(broker);
 
-    /* who was given up, or finds another epoch, comes back by draining */
-
-    if (!ngx_snorky_broker_tally_lock(broker)) {
-
-        ngx_snorky_broker_drain(broker);
-
-        if (!ngx_snorky_broker_tally_lock(broker)) {
-            return NGX_AGAIN;
-        }
+    if (!ngx_snorky_broker_tally_lock_anew(broker)) {
+        return NGX_AGAIN;
     }
 
 #if (NGX_SNORKY_FAULTS)
@@ -80,6 +75,21 @@ ngx_snorky_broker_count(ngx_snorky_broker_t *broker,
     ngx_snorky_zone_unlock(broker->zone);
 
     return rc;
+}
+
+
+/* who was given up, or finds another epoch, comes back by draining */
+
+static ngx_uint_t
+ngx_snorky_broker_tally_lock_anew(ngx_snorky_broker_t *broker)
+{
+    if (ngx_snorky_broker_tally_lock(broker)) {
+        return 1;
+    }
+
+    ngx_snorky_broker_drain(broker);
+
+    return ngx_snorky_broker_tally_lock(broker);
 }
 
 
@@ -192,7 +202,7 @@ ngx_int_t
 ngx_snorky_broker_counter(ngx_snorky_broker_t *broker,
     ngx_snorky_broker_count_t *count, uint64_t *generation)
 {
-    if (!ngx_snorky_broker_tally_lock(broker)) {
+    if (!ngx_snorky_broker_tally_lock_anew(broker)) {
         return NGX_AGAIN;
     }
 

@@ -15,8 +15,6 @@ static ngx_int_t ngx_snorky_sockjs_header_add(ngx_http_request_t *r,
     const char *name, const char *text);
 static ngx_int_t ngx_snorky_sockjs_header_control(ngx_http_request_t *r,
     const char *text);
-static ngx_uint_t ngx_snorky_sockjs_header_find_cookie(ngx_http_request_t *r,
-    ngx_str_t *name, ngx_str_t *value);
 
 
 /*
@@ -166,9 +164,11 @@ ngx_snorky_sockjs_header_control(ngx_http_request_t *r, const char *text)
 ngx_int_t
 ngx_snorky_sockjs_header_cookie(ngx_http_request_t *r)
 {
-    u_char                 *p;
-    ngx_str_t               name, value, cookie;
-    ngx_snorky_loc_conf_t  *conf;
+    u_char                     *p;
+    ngx_str_t                   name, cookie, value;
+    ngx_uint_t                  key;
+    ngx_snorky_loc_conf_t      *conf;
+    ngx_http_variable_value_t  *v;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_snorky_module);
 
@@ -176,43 +176,32 @@ ngx_snorky_sockjs_header_cookie(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    ngx_str_set(&name, "JSESSIONID");
+    /* the function that parses cookies is not the same in all versions */
 
-    if (!ngx_snorky_sockjs_header_find_cookie(r, &name, &value)
-        || value.len == 0)
-    {
-        ngx_str_set(&value, "dummy");
+    ngx_str_set(&name, "cookie_jsessionid");
+    ngx_str_set(&value, "dummy");
+
+    key = ngx_hash_key(name.data, name.len);
+
+    v = ngx_http_get_variable(r, &name, key);
+    if (v == NULL) {
+        return NGX_ERROR;
     }
 
-    p = ngx_pnalloc(r->pool, name.len + value.len + sizeof("=; path=/") - 1);
+    if (!v->not_found && v->len) {
+        value.data = v->data;
+        value.len = v->len;
+    }
+
+    p = ngx_pnalloc(r->pool, value.len + sizeof("JSESSIONID=; path=/") - 1);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     cookie.data = p;
-    cookie.len = ngx_sprintf(p, "%V=%V; path=/", &name, &value) - p;
+    cookie.len = ngx_sprintf(p, "JSESSIONID=%V; path=/", &value) - p;
 
     return ngx_snorky_header_add(r, "Set-Cookie", &cookie);
-}
-
-
-static ngx_uint_t
-ngx_snorky_sockjs_header_find_cookie(ngx_http_request_t *r, ngx_str_t *name,
-    ngx_str_t *value)
-{
-#if (nginx_version >= 1023000)
-
-    return ngx_http_parse_multi_header_lines(r, r->headers_in.cookie, name,
-                                             value)
-           != NULL;
-
-#else
-
-    return ngx_http_parse_multi_header_lines(&r->headers_in.cookies, name,
-                                             value)
-           != NGX_DECLINED;
-
-#endif
 }
 
 

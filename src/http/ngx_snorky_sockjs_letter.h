@@ -31,7 +31,8 @@ typedef enum {
     /* to a request */
 
     NGX_SNORKY_SOCKJS_BODY,         /* bytes of the response; value: messages */
-                                    /* that end in them; last: it ends */
+                                    /* that end in them, size: bytes of the */
+                                    /* frame that follow; last: it ends */
     NGX_SNORKY_SOCKJS_ANSWER        /* value: 204, a parcel has been taken; */
                                     /* 404, 503 */
 } ngx_snorky_sockjs_letter_e;

@@ -123,8 +123,7 @@ ngx_snorky_sockjs_out_far(ngx_snorky_sockjs_session_t *session)
 
 /*
  * One message, however large, always has room in an empty queue.  A receiver
- * in this worker may have had no turn yet in a busy round; one in another
- * can't be given anything from here, which may be inside of a delivery.
+ * may only have had no turn yet in a busy round.
  */
 
 ngx_int_t
@@ -141,9 +140,7 @@ ngx_snorky_sockjs_out_push(ngx_snorky_sockjs_session_t *session,
 
     most = session->conf->send_buffer;
 
-    if (session->bytes + form->len > most
-        && !ngx_snorky_sockjs_out_far(session))
-    {
+    if (session->bytes + form->len > most) {
         ngx_snorky_sockjs_out_flush(session);
     }
 
@@ -504,7 +501,9 @@ ngx_snorky_sockjs_out_send(ngx_snorky_sockjs_session_t *session,
 
         piece.len = ngx_min((size_t) (last - piece.data), max);
 
-        if (piece.data + piece.len == last) {
+        letter.size = last - piece.data - piece.len;
+
+        if (letter.size == 0) {
             letter.value = (uint32_t) n;
             letter.last = receiver->ended;
         }

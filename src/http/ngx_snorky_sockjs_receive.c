@@ -397,9 +397,7 @@ ngx_snorky_sockjs_receive_letter_handler(ngx_snorky_sockjs_request_t *sr,
 
     receive->out->buf->last = ngx_cpymem(p, text->data, text->len);
 
-    if (text->len) {
-        receive->torn = (text->data[text->len - 1] != '\n');
-    }
+    receive->torn = (letter->size != 0);
 
     sr->peer.session.messages_out += letter->value;
 
@@ -682,10 +680,6 @@ ngx_snorky_sockjs_receive_wait(ngx_snorky_sockjs_receive_t *receive)
 
         return (ngx_handle_write_event(wev, clcf->send_lowat) == NGX_OK)
                ? NGX_AGAIN : NGX_ERROR;
-    }
-
-    if (wev->timer_set && !wev->delayed) {
-        ngx_del_timer(wev);
     }
 
     if (!receive->ended || receive->out) {

@@ -416,7 +416,10 @@ ngx_snorky_sockjs_session_gone(ngx_snorky_sockjs_session_t *session,
 }
 
 
-/* for the client or, in silence, with it */
+/*
+ * For the client or, in silence, with it.  One that has been closed has its
+ * time, however often it asks: its worker may have to end.
+ */
 
 static void
 ngx_snorky_sockjs_session_wait(ngx_snorky_sockjs_session_t *session)
@@ -428,7 +431,9 @@ ngx_snorky_sockjs_session_wait(ngx_snorky_sockjs_session_t *session)
     if (session->receiver.request && !session->receiver.ended) {
         ngx_snorky_timeout_set(&session->timeout, conf->beats);
 
-    } else {
+    } else if (!session->closed
+               || session->timeout.queue != conf->absences)
+    {
         ngx_snorky_timeout_set(&session->timeout, conf->absences);
     }
 }
@@ -489,7 +494,11 @@ ngx_snorky_sockjs_session_flush_handler(ngx_event_t *ev)
             continue;
         }
 
-        ngx_snorky_sockjs_session_wait(session);
+        /* what is there for a client that is not is no sign of it */
+
+        if (session->receiver.request) {
+            ngx_snorky_sockjs_session_wait(session);
+        }
     }
 }
 
@@ -556,6 +565,9 @@ ngx_snorky_sockjs_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
         stats->drops += ngx_snorky_sockjs_out_drop(session);
     }
 
+    ngx_snorky_timeout_clear(&session->timeout);
+
+    ngx_snorky_sockjs_session_wait(session);
     ngx_snorky_sockjs_out_post(session);
 }
 
@@ -658,7 +670,7 @@ ngx_snorky_sockjs_session_unblocked(ngx_snorky_worker_t *worker)
     {
         session = ngx_queue_data(q, ngx_snorky_sockjs_session_t, queue);
 
-        if (session->count || session->closed) {
+        if (session->receiver.request && !session->receiver.ended) {
             ngx_snorky_sockjs_out_post(session);
         }
     }

@@ -94,11 +94,21 @@ sub add {
 
     push @{ $self->{clients} }, $client;
 
-    $self->attach($client, defined $o{worker}
-        ? connect_to_worker($o{worker}, $self->{path}, port => $self->{port})
-        : Snorky->connect($self->{path}, port => $self->{port}));
+    $self->attach($client, $self->dial($client));
 
     return $client;
+}
+
+
+# how a client connects for the first time
+
+sub dial {
+    my ($self, $client) = @_;
+
+    return defined $client->{worker}
+        ? connect_to_worker($client->{worker}, $self->{path},
+            port => $self->{port})
+        : Snorky->connect($self->{path}, port => $self->{port});
 }
 
 
@@ -235,19 +245,34 @@ sub round {
     push @$rounds, [ time(), ++$self->{seq} ];
     shift @$rounds while @$rounds > 1 && $rounds->[1][0] < time() - 1;
 
-    my %of = map { fileno $_->{c}{sock} => $_ }
-        grep { $_->{c} } @{ $self->{clients} };
+    my (@sockets, %of);
 
-    my $select = IO::Select->new(map { $_->{c}{sock} } values %of);
+    for my $client (grep { $_->{c} } @{ $self->{clients} }) {
+        for my $socket ($self->sockets($client)) {
+            push @sockets, $socket;
+            $of{fileno $socket} = $client;
+        }
+    }
 
-    if (!%of) {
+    if (!@sockets) {
         sleep 0.01;
         return;
     }
 
-    $self->take($of{fileno $_}) for $select->can_read(0.05);
+    for my $client (map { $of{fileno $_} }
+        IO::Select->new(@sockets)->can_read(0.05))
+    {
+        $self->take($client) if $client->{c};
+    }
 
     return;
+}
+
+
+sub sockets {
+    my ($self, $client) = @_;
+
+    return $client->{c}{sock};
 }
 
 

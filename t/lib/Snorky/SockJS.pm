@@ -49,13 +49,14 @@ package Snorky::SockJS;
 #     messages('a["x","y"]')            ('x', 'y')
 #     closing('c[3000,"Go away!"]')     (3000, 'Go away!')
 #     fields($response, 'Set-Cookie')   all values of a header field
+#     string('"\u2028<\!"')              the text, in UTF-8
 
 use strict;
 use warnings;
 
 use base qw/ Exporter /;
 
-our @EXPORT = qw/ messages closing fields /;
+our @EXPORT = qw/ messages closing fields string /;
 
 use Snorky::Connection qw/ json decode /;
 use Time::HiRes qw/ time /;
@@ -275,13 +276,43 @@ sub fields {
 }
 
 
+# A string of JSON or JavaScript; JSON::PP takes its time, and does not know
+# "\!".
+
+my %short = (b => "\b", f => "\f", n => "\n", r => "\r", t => "\t");
+
+
+sub string {
+    my ($text) = @_;
+
+    $text =~ s/^"([^\0-\x1f]*)"\z/$1/ or die "not a string: $text\n";
+
+    $text =~ s/\\(?:u(d[89ab]..)\\u(d[c-f]..)|u([0-9a-f]{4})|(.))/
+        defined $1 ? character(0x10000 + ((hex($1) & 0x3ff) << 10)
+                               + (hex($2) & 0x3ff))
+        : defined $3 ? character(hex $3)
+        : $short{$4} \/\/ $4/gei;
+
+    return $text;
+}
+
+
+sub character {
+    my ($code) = @_;
+
+    my $text = chr $code;
+
+    utf8::encode($text);
+
+    return $text;
+}
+
+
 # --- a response that comes by and by ----------------------------------------
 
 package Snorky::SockJS::Response;
 
 use base qw/ Snorky::Connection /;
-
-use Snorky::Connection qw/ decode /;
 
 
 sub head {
@@ -426,14 +457,7 @@ sub frame {
 
     my $frame = $self->match($frame{$self->{kind}}, $timeout);
 
-    # a string of JavaScript, which is one of JSON here but for this
-
-    if (defined $frame && $frame =~ /^"/) {
-        $frame =~ s/<\\!/<!/g;
-        $frame = decode($frame) // die "not a string: $self->{raw}\n";
-        utf8::encode($frame);
-    }
-
+    $frame = Snorky::SockJS::string($frame) if defined $frame && $frame =~ /^"/;
     $frame =~ s/%25/%/g if defined $frame && $self->{kind} eq 'eventsource';
 
     return $frame;
