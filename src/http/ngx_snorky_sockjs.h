@@ -10,6 +10,7 @@
  *   ngx_snorky_sockjs.c           which endpoint a request is for
  *   ngx_snorky_sockjs_page.c      greeting, info, iframe, OPTIONS, errors
  *   ngx_snorky_sockjs_header.c    CORS, caching, cookie
+ *   ngx_snorky_sockjs_letter.c    what these say to the session, and it to them
  *   ngx_snorky_sockjs_request.c   requests that wait for an answer
  *   ngx_snorky_sockjs_receive.c   xhr, xhr_streaming, eventsource, ...
  *   ngx_snorky_sockjs_send.c      xhr_send, jsonp_send
