@@ -287,7 +287,7 @@ sub stopped {
     continue_process($pid);
     wait_until { live() == 4 };
 
-    is($near->frame(), $interrupted, 'who had been with the worker is closed');
+    is($near->frame(), $restart, 'who had been with the worker is closed');
     is($far->send('x'), 204, 'the name has one session');
     is($idle->poll(), 'a["x"]', 'also for the worker that stood still');
     is($idle->with(worker => $other)->send('y'), 204, 'and the others');
@@ -314,7 +314,7 @@ sub stopped {
     my @frames;
     while (defined(my $frame = $r->frame())) { push @frames, $frame }
 
-    like("@frames", qr/^(?:a\["two"\] )?\Q$interrupted\E$/,
+    like("@frames", qr/^(?:a\["two"\] )?\Q$restart\E$/,
         'and the response says so when it goes on');
 
     # the sender's: it is not known whether it was taken, but not twice

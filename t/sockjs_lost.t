@@ -72,6 +72,7 @@ EOC
 $t->run();
 
 my $interrupted = 'c[1002,"Connection interrupted"]';
+my $restart = 'c[1012,"service restart"]';
 my @receiving = qw/ xhr jsonp xhr_streaming eventsource htmlfile /;
 my ($s, $o, $r);
 
@@ -151,7 +152,7 @@ for my $kind (@receiving) {
 
     continue_process($pid);
 
-    is(last_frame($waiting[0]), $interrupted,
+    is(last_frame($waiting[0]), $restart,
         'what it was asked itself, when it moves again');
 }
 

@@ -16,6 +16,7 @@
 #include "ngx_snorky_sockjs_send.h"
 #include "ngx_snorky_sockjs_session.h"
 #include "ngx_snorky_websocket.h"
+#include "ngx_snorky_ws_frame.h"
 
 #include <ngx_sha1.h>
 
@@ -514,7 +515,14 @@ ngx_snorky_sockjs_close_worker(ngx_snorky_worker_t *worker)
 
     ngx_snorky_sockjs_session_close_all(worker);
     ngx_snorky_mailbox_read(worker->hub);
-    ngx_snorky_sockjs_request_lost(worker);
+
+    if (ngx_exiting) {
+        ngx_snorky_sockjs_request_lost(worker, NGX_SNORKY_WS_SERVICE_RESTART,
+                                       "service restart");
+    } else {
+        ngx_snorky_sockjs_request_lost(worker, NGX_SNORKY_WS_GOING_AWAY,
+                                       "server stops");
+    }
 
     if (sockjs->watch.timer_set) {
         ngx_del_timer(&sockjs->watch);
@@ -560,7 +568,8 @@ static void
 ngx_snorky_sockjs_lost(void *data)
 {
     ngx_snorky_sockjs_session_lost(data);
-    ngx_snorky_sockjs_request_lost(data);
+    ngx_snorky_sockjs_request_lost(data, NGX_SNORKY_WS_SERVICE_RESTART,
+                                   "service restart");
 }
 
 

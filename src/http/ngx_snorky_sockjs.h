@@ -37,6 +37,10 @@
 #define NGX_SNORKY_SOCKJS_KEY  20
 
 
+/* a close frame's reason, with 1002: what was under way is lost */
+#define NGX_SNORKY_SOCKJS_INTERRUPTED  "Connection interrupted"
+
+
 /*
  * Forms of a message (ngx_snorky_msg.h): "..." for a session, a["..."] for a
  * WebSocket, the latter also compressed.  No kind of permessage-deflate has

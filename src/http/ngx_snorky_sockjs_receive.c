@@ -14,6 +14,7 @@
 #include "ngx_snorky_sockjs_page.h"
 #include "ngx_snorky_sockjs_request.h"
 #include "ngx_snorky_sockjs_session.h"
+#include "ngx_snorky_ws_frame.h"
 
 
 /* letters that found no session, before it is given up */
@@ -22,6 +23,7 @@
 /* bytes */
 #define NGX_SNORKY_SOCKJS_CALLBACK  128
 #define NGX_SNORKY_SOCKJS_BUFFER    512
+#define NGX_SNORKY_SOCKJS_CLOSE     64  /* a frame with a reason of ours */
 
 /* Internet Explorer shows nothing before it has so much */
 #define NGX_SNORKY_SOCKJS_PRELUDE   2048
@@ -71,9 +73,11 @@ static void ngx_snorky_sockjs_receive_letter_handler(
     ngx_snorky_sockjs_request_t *sr, ngx_snorky_sockjs_letter_t *letter,
     ngx_str_t *text);
 static void ngx_snorky_sockjs_receive_lost_handler(
-    ngx_snorky_sockjs_request_t *sr);
+    ngx_snorky_sockjs_request_t *sr, ngx_uint_t code, const char *reason);
 static ngx_int_t ngx_snorky_sockjs_receive_interrupt(
     ngx_snorky_sockjs_receive_t *receive);
+static ngx_int_t ngx_snorky_sockjs_receive_close(
+    ngx_snorky_sockjs_receive_t *receive, ngx_uint_t code, const char *reason);
 
 static u_char *ngx_snorky_sockjs_receive_room(
     ngx_snorky_sockjs_receive_t *receive, size_t len);
@@ -265,8 +269,12 @@ ngx_snorky_sockjs_receive_begin(ngx_snorky_sockjs_receive_t *receive)
         break;
 
     default:
-        return r->header_sent ? ngx_snorky_sockjs_receive_interrupt(receive)
-                              : rc;
+
+        if (!r->header_sent) {
+            return rc;
+        }
+
+        return ngx_snorky_sockjs_receive_interrupt(receive);
     }
 
     if (!r->header_sent
@@ -413,7 +421,8 @@ ngx_snorky_sockjs_receive_letter_handler(ngx_snorky_sockjs_request_t *sr,
 
 
 static void
-ngx_snorky_sockjs_receive_lost_handler(ngx_snorky_sockjs_request_t *sr)
+ngx_snorky_sockjs_receive_lost_handler(ngx_snorky_sockjs_request_t *sr,
+    ngx_uint_t code, const char *reason)
 {
     ngx_snorky_sockjs_receive_t *receive = (ngx_snorky_sockjs_receive_t *) sr;
 
@@ -423,20 +432,30 @@ ngx_snorky_sockjs_receive_lost_handler(ngx_snorky_sockjs_request_t *sr)
         return;
     }
 
-    rc = ngx_snorky_sockjs_receive_interrupt(receive);
+    rc = ngx_snorky_sockjs_receive_close(receive, code, reason);
 
     ngx_snorky_sockjs_request_done(sr, rc);
+}
+
+
+static ngx_int_t
+ngx_snorky_sockjs_receive_interrupt(ngx_snorky_sockjs_receive_t *receive)
+{
+    return ngx_snorky_sockjs_receive_close(receive,
+                                           NGX_SNORKY_WS_PROTOCOL_ERROR,
+                                           NGX_SNORKY_SOCKJS_INTERRUPTED);
 }
 
 
 /* the session can't say it any more; a frame that was begun stays broken */
 
 static ngx_int_t
-ngx_snorky_sockjs_receive_interrupt(ngx_snorky_sockjs_receive_t *receive)
+ngx_snorky_sockjs_receive_close(ngx_snorky_sockjs_receive_t *receive,
+    ngx_uint_t code, const char *reason)
 {
     u_char              *p;
-    u_char               frame[64];
-    ngx_str_t            reason, text;
+    u_char               frame[NGX_SNORKY_SOCKJS_CLOSE];
+    ngx_str_t            why, text;
     ngx_http_request_t  *r;
 
     r = receive->request.peer.request;
@@ -449,10 +468,11 @@ ngx_snorky_sockjs_receive_interrupt(ngx_snorky_sockjs_receive_t *receive)
         receive->out->buf->last = receive->out->buf->pos;
     }
 
-    ngx_str_set(&reason, "Connection interrupted");
+    why.data = (u_char *) reason;
+    why.len = ngx_strlen(reason);
 
     text.data = frame;
-    text.len = ngx_snorky_sockjs_close(frame, 1002, &reason) - frame;
+    text.len = ngx_snorky_sockjs_close(frame, code, &why) - frame;
 
     p = ngx_snorky_sockjs_receive_room(receive,
                ngx_snorky_sockjs_wrap_size(receive->kind, &receive->callback,

@@ -9,13 +9,15 @@
 
 #include "ngx_snorky_sockjs_request.h"
 #include "ngx_snorky_mailbox.h"
+#include "ngx_snorky_ws_frame.h"
 
 
 static void ngx_snorky_sockjs_request_cleanup(void *data);
 static void ngx_snorky_sockjs_request_remove(ngx_snorky_sockjs_request_t *sr);
 static ngx_snorky_sockjs_request_t *ngx_snorky_sockjs_request_find(
     ngx_snorky_worker_t *worker, uint64_t number);
-static void ngx_snorky_sockjs_request_lose(ngx_queue_t *lost);
+static void ngx_snorky_sockjs_request_lose(ngx_queue_t *lost,
+    ngx_uint_t code, const char *reason);
 static void ngx_snorky_sockjs_request_release(
     ngx_snorky_sockjs_request_t *sr);
 
@@ -211,7 +213,8 @@ ngx_snorky_sockjs_request_find(ngx_snorky_worker_t *worker, uint64_t number)
 
 
 void
-ngx_snorky_sockjs_request_lost(ngx_snorky_worker_t *worker)
+ngx_snorky_sockjs_request_lost(ngx_snorky_worker_t *worker, ngx_uint_t code,
+    const char *reason)
 {
     ngx_queue_t  lost, *asking;
 
@@ -225,14 +228,15 @@ ngx_snorky_sockjs_request_lost(ngx_snorky_worker_t *worker)
     ngx_queue_add(&lost, asking);
     ngx_queue_init(asking);
 
-    ngx_snorky_sockjs_request_lose(&lost);
+    ngx_snorky_sockjs_request_lose(&lost, code, reason);
 }
 
 
 /* the end of one may be the end of others: of one connection's, for instance */
 
 static void
-ngx_snorky_sockjs_request_lose(ngx_queue_t *lost)
+ngx_snorky_sockjs_request_lose(ngx_queue_t *lost, ngx_uint_t code,
+    const char *reason)
 {
     ngx_queue_t                  *q;
     ngx_http_request_t           *r;
@@ -247,7 +251,7 @@ ngx_snorky_sockjs_request_lose(ngx_queue_t *lost)
         ngx_snorky_sockjs_request_remove(sr);
 
         if (ngx_http_get_module_ctx(r, ngx_snorky_module) == sr) {
-            sr->ops->lost(sr);
+            sr->ops->lost(sr, code, reason);
         }
     }
 }
@@ -293,7 +297,8 @@ ngx_snorky_sockjs_request_watch(ngx_snorky_worker_t *worker)
         }
     }
 
-    ngx_snorky_sockjs_request_lose(&lost);
+    ngx_snorky_sockjs_request_lose(&lost, NGX_SNORKY_WS_PROTOCOL_ERROR,
+                                   NGX_SNORKY_SOCKJS_INTERRUPTED);
 
     return more;
 }

@@ -27,11 +27,9 @@ typedef struct {
                                        ngx_snorky_sockjs_letter_t *letter,
                                        ngx_str_t *text);
 
-    /*
-     * The session's worker is dead, or letters have been lost: nothing will
-     * come any more.
-     */
-    void                     (*lost)(ngx_snorky_sockjs_request_t *sr);
+    /* nothing will come any more; why, as a close frame says it */
+    void                     (*lost)(ngx_snorky_sockjs_request_t *sr,
+                                     ngx_uint_t code, const char *reason);
 
     /* letters, or 0: none */
 
@@ -95,7 +93,8 @@ void ngx_snorky_sockjs_request_done(ngx_snorky_sockjs_request_t *sr,
 /* for letters that come, and when letters have been lost */
 void ngx_snorky_sockjs_request_letter(ngx_snorky_worker_t *worker,
     ngx_snorky_sockjs_letter_t *letter, ngx_str_t *text);
-void ngx_snorky_sockjs_request_lost(ngx_snorky_worker_t *worker);
+void ngx_snorky_sockjs_request_lost(ngx_snorky_worker_t *worker,
+    ngx_uint_t code, const char *reason);
 
 /*
  * For the watch: those whose session's worker is dead are lost; where this one

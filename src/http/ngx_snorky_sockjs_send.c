@@ -36,7 +36,7 @@ static void ngx_snorky_sockjs_send_letter_handler(
     ngx_snorky_sockjs_request_t *sr, ngx_snorky_sockjs_letter_t *letter,
     ngx_str_t *text);
 static void ngx_snorky_sockjs_send_lost_handler(
-    ngx_snorky_sockjs_request_t *sr);
+    ngx_snorky_sockjs_request_t *sr, ngx_uint_t code, const char *reason);
 
 
 static ngx_snorky_sockjs_request_ops_t  ngx_snorky_sockjs_send_ops = {
@@ -351,7 +351,8 @@ ngx_snorky_sockjs_send_letter_handler(ngx_snorky_sockjs_request_t *sr,
 
 
 static void
-ngx_snorky_sockjs_send_lost_handler(ngx_snorky_sockjs_request_t *sr)
+ngx_snorky_sockjs_send_lost_handler(ngx_snorky_sockjs_request_t *sr,
+    ngx_uint_t code, const char *reason)
 {
     ngx_snorky_sockjs_send_t *send = (ngx_snorky_sockjs_send_t *) sr;
 

@@ -627,7 +627,7 @@ ngx_snorky_sockjs_session_interrupt(ngx_snorky_sockjs_session_t *session)
 {
     ngx_snorky_session_close(&session->peer.session,
                              NGX_SNORKY_WS_PROTOCOL_ERROR,
-                             "Connection interrupted");
+                             NGX_SNORKY_SOCKJS_INTERRUPTED);
 }
 
 
