@@ -193,7 +193,7 @@ sub ends {
         'the zone has as much room as before');
 
     $publisher->finish();
-    $t->stop();
+    finish();
 }
 
 
@@ -249,7 +249,7 @@ sub killed {
         && live() == 4 }, 1, 'nothing of them is left in the zone');
 
     $member->finish();
-    $t->stop();
+    finish();
 }
 
 
@@ -340,7 +340,7 @@ sub stopped {
     is(join('', $far->receive($status->{status} == 204 ? 2 : 1)),
         $status->{status} == 204 ? 'zb' : 'b', 'and nothing comes twice');
 
-    $t->stop();
+    finish();
 }
 
 
@@ -395,7 +395,7 @@ sub full {
     is($r->frame(), 'a["last"]', 'as before');
 
     $publisher->reset();
-    $t->stop();
+    finish();
 }
 
 
@@ -481,7 +481,7 @@ sub anew {
         && counters()->{sessions} == 4 }, 1, 'there are no others')
         or diag(json({ gauges() }));
 
-    $t->stop();
+    finish();
 
     is(other_alerts($t, qr/exited on signal 9$|was locked by \d+$/), '',
         'nothing else alerts');
@@ -491,6 +491,16 @@ sub anew {
 
 
 # --- helpers ----------------------------------------------------------------
+
+# at once: a quitting worker would keep closed sessions for their 60 seconds
+
+sub finish {
+    kill 'TERM', $t->master();
+    $t->stop();
+
+    return;
+}
+
 
 sub start {
     my (%o) = @_;
