@@ -168,6 +168,7 @@ sub exchange {
         "$what: and $total->{waits} times somebody waited") if $o{full};
 
     $crowd->finish();
+    kill 'TERM', $t->master();    # no session is waited for
     $t->stop();
 
     return;

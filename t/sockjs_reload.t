@@ -90,6 +90,7 @@ held();
 another_zone();
 clients();
 
+kill 'TERM', $t->master();    # no session is waited for
 $t->stop();
 
 
