@@ -573,9 +573,14 @@ sub table {
 
 # "code reason" of every close frame that the server makes up
 
+# those that have a name are looked up
+
 sub reasons {
     my %number = $code =~ /define (NGX_SNORKY_(?:WS|HUB)_\w+) +(\d{4})\b/g;
+    my %text = $code =~ /define (NGX_SNORKY_\w+) +("[^"]+")/g;
     my %found;
+
+    (my $code = $code) =~ s/\b(NGX_SNORKY_\w+)\b/$text{$1} \/\/ $1/ge;
 
     for my $call ('session_close', 'hub_close_sessions', 'ws_end_stop',
         'ws_fail', 'ws_in_fail')

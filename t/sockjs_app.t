@@ -33,7 +33,7 @@ my @streaming = qw/ xhr_streaming eventsource htmlfile /;
 my @kinds = (@polling, @streaming, qw/ websocket lean /);
 
 my $t = Test::Nginx->new()->has(qw/ http proxy realip upstream_keepalive /)
-    ->plan(382);
+    ->plan(383);
 
 my $conf = <<'EOC';
 
@@ -716,6 +716,11 @@ sub restarted {
 
     my @behind = map { $_->later([ app => 'work', { n => 1 } ]) } @waits;
 
+    # when their turn to be closed has come, so has that of all others
+
+    my @last = map { Snorky::connect_to_worker($_->{slot}, '/app/websocket') }
+        @{ status_json()->{workers} };
+
     # some wait with a request, others without
 
     $_->silent(0.02) for grep { $_->{kind} ne 'jsonp' } @busy, @waits;
@@ -733,6 +738,8 @@ sub restarted {
 
     is(join(' ', map { $_->close_in() // 'none' } @idle),
         join(' ', (1012) x @kinds), 'who waits for nothing is closed');
+    is(join(' ', map { $_->close_in() // 'none' } @last), '1012 1012 1012 1012',
+        'up to those that came last');
     is($app->count('/held', 'held'), scalar @kinds, 'calls go on');
 
     my $late = client('xhr_streaming');

@@ -54,7 +54,7 @@ http {
 
         location /short {
             snorky_sockjs_echo;
-            snorky_sockjs_response_limit 4096;
+            snorky_sockjs_response_limit 32k;
         }
 
         location /close {
