@@ -736,7 +736,7 @@ ngx_snorky_sockjs_session_close_all(ngx_snorky_worker_t *worker)
         if (ngx_exiting) {
             ngx_snorky_session_close(&session->peer.session,
                                      NGX_SNORKY_WS_SERVICE_RESTART,
-                                     "service restart");
+                                     ngx_snorky_hub_reason(worker->hub));
         } else {
             ngx_snorky_session_close(&session->peer.session,
                                      NGX_SNORKY_WS_GOING_AWAY,
