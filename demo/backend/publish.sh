@@ -67,11 +67,13 @@ else
     message=$(string)
 fi
 
-# the key is not among curl's arguments, which others on the machine can see
+# The key is not among curl's arguments, which others on the machine can see.
 
-answer=$(printf '{"service":%s,"message":{"command":"publish","params":{"channel":%s,"message":%s}}}' \
-        "$service" "$channel" "$message" \
-    | curl -sS --max-time 5 -H @/dev/fd/3 -H 'Content-Type: application/json' \
+params=$(printf '{"channel":%s,"message":%s}' "$channel" "$message")
+call=$(printf '{"command":"publish","params":%s,"callId":1}' "$params")
+
+answer=$(printf '{"service":%s,"message":%s}' "$service" "$call" \
+    | curl -sS --max-time 15 -H @/dev/fd/3 -H 'Content-Type: application/json' \
         --data-binary @- -w '\n%{http_code}' "$SNORKY_URL" 3<<END
 X-Backend-Key: $SNORKY_KEY
 END

@@ -59,7 +59,7 @@ export class NoAnswer extends SnorkyError {}
  */
 export class Backend {
     constructor(url = process.env.SNORKY_URL, key = process.env.SNORKY_KEY,
-                timeout = 5000)
+                timeout = 15000)
     {
         this.url = url;
         this.key = key;
@@ -112,14 +112,14 @@ export class Backend {
                                { cause: error });
         }
 
-        /* 503 has an answer when that is "Overloaded" */
-        if (![200, 503].includes(response.status)
-            || response.headers.get('content-type') !== 'application/json')
+        /* 503 comes with an answer, too, when that is this error */
+        if (response.status === 200
+            || response.status === 503 && text.includes('"Overloaded"'))
         {
-            throw new StatusError(response.status);
+            return JSON.parse(text);
         }
 
-        return JSON.parse(text);
+        throw new StatusError(response.status);
     }
 }
 

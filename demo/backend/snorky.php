@@ -61,7 +61,8 @@ final class NoAnswer extends SnorkyError
 final class Backend
 {
     private const JSON = JSON_THROW_ON_ERROR | JSON_UNESCAPED_UNICODE
-        | JSON_UNESCAPED_SLASHES | JSON_PRESERVE_ZERO_FRACTION;
+        | JSON_UNESCAPED_LINE_TERMINATORS | JSON_UNESCAPED_SLASHES
+        | JSON_PRESERVE_ZERO_FRACTION;
 
     private string $url;
     private string $key;
@@ -69,7 +70,7 @@ final class Backend
     public function __construct(
         ?string $url = null,
         ?string $key = null,
-        private float $timeout = 5,     /* seconds, for each wait */
+        private float $timeout = 15,    /* seconds, for each wait */
     ) {
         $this->url = $url ?? (string) getenv('SNORKY_URL');
         $this->key = $key ?? (string) getenv('SNORKY_KEY');
@@ -133,16 +134,15 @@ final class Backend
             throw new NoAnswer('half an answer');
         }
 
-        $headers = $meta['wrapper_data'];
-        $status = (int) explode(' ', $headers[0])[1];
-        $json = preg_grep('{^content-type: application/json$}i', $headers);
+        $status = (int) explode(' ', $meta['wrapper_data'][0])[1];
 
-        /* 503 has an answer when that is "Overloaded" */
-        if (!in_array($status, [200, 503]) || !$json) {
-            throw new StatusError($status);
+        /* 503 comes with an answer, too, when that is this error */
+        if ($status === 200
+            || $status === 503 && str_contains($text, '"Overloaded"')) {
+            return json_decode($text, true, 512, JSON_THROW_ON_ERROR);
         }
 
-        return json_decode($text, true, 512, JSON_THROW_ON_ERROR);
+        throw new StatusError($status);
     }
 
     private static function envelope(

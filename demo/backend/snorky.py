@@ -57,7 +57,7 @@ class Backend:
     make a Backend after a fork.
     """
 
-    def __init__(self, url=None, key=None, timeout=5):
+    def __init__(self, url=None, key=None, timeout=15):
         self.url = urlsplit(url or os.environ["SNORKY_URL"])
         self.path = self.url._replace(scheme="", netloc="").geturl()
         self.headers = {
@@ -101,12 +101,12 @@ class Backend:
 
         self.idle.append(connection)
 
-        # 503 has an answer when that is "Overloaded"
-        if response.status not in (200, 503) \
-                or response.headers.get_content_type() != "application/json":
-            raise StatusError(response.status)
+        # 503 comes with an answer, too, when that is this error
+        if response.status == 200 \
+                or response.status == 503 and b'"Overloaded"' in text:
+            return json.loads(text)
 
-        return json.loads(text)
+        raise StatusError(response.status)
 
     def take(self):
         """A connection that nobody uses, and nginx has not closed."""
