@@ -22,7 +22,8 @@ export class Calls {
         }
 
         const callId = this.#nextId++;
-        const call = { message: { command, params, callId } };
+        const call = { message: { command, params, callId },
+                       tell: options.tell };
 
         const promise = new Promise((resolve, reject) => {
             Object.assign(call, { resolve, reject });
@@ -48,6 +49,7 @@ export class Calls {
         this.#waiting.delete(callId);
 
         if (type === 'response') {
+            call?.tell?.(data);
             call?.resolve(data);
         } else {
             call?.reject(new SnorkyError('rpc', message));

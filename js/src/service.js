@@ -1,6 +1,6 @@
 import { Calls } from './calls.js';
 import { Holds } from './holds.js';
-import { disposeAll, Signal } from './signal.js';
+import { Signal } from './signal.js';
 
 
 /*
@@ -36,11 +36,6 @@ export const Service = callable(class Service {
 
     sendMessage(message) {
         this.snorky._sendServiceMessage(this.name, message);
-    }
-
-    /* for good */
-    _close() {
-        disposeAll(this);
     }
 });
 

@@ -96,11 +96,8 @@ export class Snorky {
         this.#link.close();
         this.#queue = [];
 
-        for (const service of Object.values(this.services)) {
-            service._close();
-        }
-
-        disposeAll(this);
+        this.#each('_holds', (holds) => holds.close());
+        [this, ...Object.values(this.services)].forEach(disposeAll);
     }
 
     ready(options) {
@@ -239,7 +236,7 @@ export class Snorky {
 
         this.#each('_holds', (holds) => {
             if (over) {
-                holds.endLoops(error.code === 'closed' ? undefined : error);
+                holds.stop(error);
             } else {
                 holds.end(this._resume ? undefined : error);
             }
