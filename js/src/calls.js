@@ -1,5 +1,5 @@
 import { SnorkyError } from './error.js';
-import { patient } from './patience.js';
+import { deferred, patient } from './promise.js';
 
 
 /* The calls of one service that have no answer yet. */
@@ -12,29 +12,25 @@ export class Calls {
         this.#service = service;
     }
 
-    make(command, params, options = {}) {
+    /* "tell" has the answer at once, before what may come right after it */
+    async make(command, params, options = {}) {
         const { snorky } = this.#service;
-        const error = options.signal?.aborted ? options.signal.reason
-                                              : snorky._over;
+        const callId = this.#nextId++;
+        const message = { command, params, callId };
+        const call = { ...deferred(), message, tell: options.tell };
 
-        if (error) {
-            return Promise.reject(error);
+        options.signal?.throwIfAborted();
+
+        if (snorky._over) {
+            throw snorky._over;
         }
 
-        const callId = this.#nextId++;
-        const call = { message: { command, params, callId },
-                       tell: options.tell };
+        this.#service.sendMessage(message);
+        this.#waiting.set(callId, call);
 
-        const promise = new Promise((resolve, reject) => {
-            Object.assign(call, { resolve, reject });
-            this.#waiting.set(callId, call);
-            this.#send(call);
-        });
-
-        return patient(promise, { timeout: snorky._timeout, ...options }, () => {
-            this.#waiting.delete(callId);
-            snorky._withdraw?.(call.message);
-        });
+        return patient(call.promise,
+                       { timeout: snorky._options?.timeout, ...options },
+                       (error) => this.#fail(call, error));
     }
 
     /* whether the message was for us */
@@ -42,42 +38,33 @@ export class Calls {
         const { type, callId, data, message } = content ?? {};
         const call = this.#waiting.get(callId);
 
-        if (type !== 'response' && type !== 'error') {
-            return false;
-        }
-
-        this.#waiting.delete(callId);
-
         if (type === 'response') {
+            this.#waiting.delete(callId);
             call?.tell?.(data);
             call?.resolve(data);
+
+        } else if (type === 'error') {
+            call && this.#fail(call, new SnorkyError('rpc', message));
+
         } else {
-            call?.reject(new SnorkyError('rpc', message));
+            return false;
         }
 
         return true;
     }
 
-    /* there will be no answers, but to those that were not sent yet */
-    end(error, unsent) {
-        const ended = [...this.#waiting.values()].filter(({ message }) =>
-            !unsent.has(message));
-
-        for (const { message, reject } of ended) {
-            this.#waiting.delete(message.callId);
-            reject(error);
+    /* those that were not sent yet may have an answer still, or may not */
+    end(error, all) {
+        for (const call of this.#waiting.values()) {
+            if (all || !this.#service.snorky._queue.has(call.message)) {
+                this.#fail(call, error);
+            }
         }
-
-        return ended.map(({ message }) => message);
     }
 
-    #send(call) {
-        try {
-            this.#service.sendMessage(call.message);
-
-        } catch (error) {
-            this.#waiting.delete(call.message.callId);
-            call.reject(error);
-        }
+    #fail({ message, reject }, error) {
+        this.#waiting.delete(message.callId);
+        this.#service.snorky._queue?.delete(message);
+        reject(error);
     }
 }

@@ -1,7 +1,9 @@
 import { Signal } from './signal.js';
 import { callable, RPCService } from './service.js';
 
-const CHANNEL = { take: 'join', free: 'leave', none: 'Not joined' };
+const CHANNEL = {
+    take: 'join', free: 'leave', by: 'channel', none: 'Not joined',
+};
 
 
 export const Chat = callable(class Chat extends RPCService {
@@ -10,18 +12,16 @@ export const Chat = callable(class Chat extends RPCService {
         this.messageReceived = new Signal();
         this.presenceReceived = new Signal();
         this.readReceived = new Signal();
-        this.notificationReceived.add(this.onNotification, this);
     }
 
-    async join(params = {}, options) {
-        const { members } = await this._holds.take(CHANNEL, params.channel,
-                                                   params, options);
+    async join(params, options) {
+        const { members } = await this._holds.take(CHANNEL, params, options);
 
         return { members: [...members] };
     }
 
-    leave(params = {}, options) {
-        return this._holds.free(CHANNEL, params.channel, params, options);
+    leave(params, options) {
+        return this._holds.free(CHANNEL, params, options);
     }
 
     room(channel, options) {
@@ -30,32 +30,33 @@ export const Chat = callable(class Chat extends RPCService {
             read: (more) => this.read({ channel }, more),
 
             [Symbol.asyncIterator]: () =>
-                this._holds.stream(CHANNEL, channel, { channel }, options),
+                this._holds.stream(CHANNEL, { channel }, options),
         };
     }
 
     onNotification(content) {
-        const { type, channel } = content ?? {};
+        const { type } = content ?? {};
 
-        if (['message', 'presence', 'read'].includes(type)) {
-            if (type === 'presence') {
-                this._count(content);
-            }
+        if (type === 'presence') {
+            this._count(content);
+        }
 
-            this._holds.tell(CHANNEL, channel, content);
+        if (type === 'message' || type === 'presence' || type === 'read') {
+            this._holds.tell(CHANNEL, content, content);
             this[`${type}Received`].dispatch(content);
         }
     }
 
     /* who joins what a loop has joined is to know its members of now */
-    _count({ channel, from, status }) {
-        const known = this._holds.get(CHANNEL, channel)?.data;
+    _count(presence) {
+        const { data } = this._holds.get(CHANNEL, presence) ?? {};
+        const { from, status } = presence;
 
-        if (known) {
-            known.members = known.members.filter((name) => name !== from);
+        if (data) {
+            data.members = data.members.filter((name) => name !== from);
 
             if (status === 'joined') {
-                known.members.push(from);
+                data.members.push(from);
             }
         }
     }

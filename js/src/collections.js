@@ -15,7 +15,14 @@ export class ArrayCollection extends Collection {
     }
 
     getIterator() {
-        return new ArrayIterator(this);
+        const { array } = this;
+
+        return new Walk({
+            size: () => array.length,
+            read: (at) => array[at],
+            remove: (at) => array.splice(at, 1),
+            update: (at, item) => { array[at] = this.transformItem(item); },
+        });
     }
 }
 
@@ -28,83 +35,57 @@ export class SingleItemCollection extends Collection {
     }
 
     insert() {
-        console.error('Snorky: a single item can\'t be inserted');
+        console.error("Snorky: a single item can't be inserted");
     }
 
     getIterator() {
-        return new SingleItemIterator(this);
+        let size = 1;
+
+        return new Walk({
+            size: () => size,
+            read: () => this.readHandler(),
+            remove: () => { size = 0; this.removeHandler(); },
+            update: (at, item) => this.updateHandler(item),
+        });
     }
 }
 
 
-/* Walks along, and changes the item that next() gave last. */
-class Iterator {
-    at = -1;
-    there = false;
+/* Goes along, and changes what next() has given last. */
+class Walk {
+    #items;
+    #at = -1;
+    #there = false;
 
-    constructor(collection) {
-        this.collection = collection;
+    constructor(items) {
+        this.#items = items;
     }
 
     hasNext() {
-        return this.at + 1 < this.size;
+        return this.#at + 1 < this.#items.size();
     }
 
     next() {
-        if (!this.hasNext()) {
-            throw new Error('There is no next item');
-        }
-
-        this.at += 1;
-        this.there = true;
-        return this.read();
-    }
-
-    check() {
-        if (!this.there) {
-            throw new Error('There is no item here, call next()');
-        }
-    }
-}
-
-
-class ArrayIterator extends Iterator {
-    get size() {
-        return this.collection.array.length;
-    }
-
-    read() {
-        return this.collection.array[this.at];
+        this.#there = this.hasNext();
+        this.#check();
+        return this.#items.read(++this.#at);
     }
 
     remove() {
-        this.check();
-        this.there = false;
-        this.collection.array.splice(this.at--, 1);
+        this.#check();
+        this.#there = false;
+        this.#items.remove(this.#at--);
     }
 
     update(item) {
-        this.check();
-        this.collection.array[this.at] = this.collection.transformItem(item);
-    }
-}
-
-
-class SingleItemIterator extends Iterator {
-    size = 1;
-
-    read() {
-        return this.collection.readHandler();
+        this.#check();
+        this.#items.update(this.#at, item);
     }
 
-    remove() {
-        this.check();
-        this.collection.removeHandler();
-    }
-
-    update(item) {
-        this.check();
-        this.collection.updateHandler(item);
+    #check() {
+        if (!this.#there) {
+            throw new Error('There is no item');
+        }
     }
 }
 

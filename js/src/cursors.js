@@ -5,6 +5,7 @@ import { disposeAll, Signal } from './signal.js';
 const DOCUMENT = {
     take: 'join',
     free: 'leave',
+    by: 'document',
 
     held: ({ data: document, params, service }, { cursors }) => {
         document?._compare(cursors);
@@ -12,8 +13,15 @@ const DOCUMENT = {
     },
 };
 
-/* what of a cursor can change */
-const CHANGING = ['position', 'status'];
+const CURSOR = {
+    take: 'createCursor',
+    free: 'removeCursor',
+    by: 'privateHandle',
+
+    held: ({ params: cursor }, publicHandle) => {
+        cursor.publicHandle = publicHandle;
+    },
+};
 
 
 export class Cursor {
@@ -33,29 +41,22 @@ export class ForeignCursor extends Cursor {
 }
 
 
-/* It is had again by each connection, as it was last. */
+/*
+ * It is its own parameters: each connection creates it anew, as it is then.
+ */
 export class OwnCursor extends Cursor {
     removed = false;
-
-    #kind;
-    #params;
     #pending = 0;
 
     constructor(document, privateHandle, { position, status }) {
         super();
         Object.assign(this, { document, privateHandle, position, status });
+    }
 
-        this.#params = {
-            privateHandle, document: document.name, position, status,
-        };
+    toJSON() {
+        const { document, privateHandle, position, status } = this;
 
-        this.#kind = {
-            take: 'createCursor',
-            free: 'removeCursor',
-            held: (hold, publicHandle) => {
-                this.publicHandle = publicHandle;
-            },
-        };
+        return { privateHandle, document: document.name, position, status };
     }
 
     get isMine() {
@@ -63,64 +64,52 @@ export class OwnCursor extends Cursor {
     }
 
     update(newData, options) {
-        const other = Object.keys(newData).find((name) =>
-            !CHANGING.includes(name));
+        const { privateHandle } = this;
+        const before = key(this);
 
-        if (other !== undefined) {
-            throw new TypeError(`A cursor's ${other} can't be updated`);
-        }
-
-        if (key({ ...this.#params, ...newData }) === key(this.#params)) {
-            return Promise.resolve();
+        for (const name in newData) {
+            if (name !== 'position' && name !== 'status') {
+                throw new Error(`A cursor's ${name} can't be updated`);
+            }
         }
 
         Object.assign(this, newData);
-        Object.assign(this.#params, newData);
 
-        const { privateHandle } = this;
-
-        return this.#sync(this.#holds.change(this.#kind, privateHandle,
-            'updateCursor', { privateHandle, newData }, options));
+        return key(this) === before ? Promise.resolve()
+            : this.#sync(this.#holds.change(this.#holds.get(CURSOR, this),
+                  'updateCursor', { privateHandle, newData }, options));
     }
 
     remove(options) {
-        const { document, privateHandle } = this;
+        const { privateHandle } = this;
+        const answer = this.#holds.free(CURSOR, { privateHandle }, options);
 
         this._gone();
-
-        return this.#sync(this.#holds.free(this.#kind, privateHandle,
-                                           { privateHandle }, options));
+        return this.#sync(answer);
     }
 
     isSynchronized() {
         return this.#pending === 0;
     }
 
-    async _create(options) {
-        try {
-            await this.#sync(this.#holds.take(this.#kind, this.privateHandle,
-                                              this.#params, options));
-
-        } catch (error) {
-            this._gone();
-            throw error;
-        }
+    _create(options) {
+        return this.#sync(this.#holds.take(CURSOR, this, options))
+            .catch((error) => {
+                this._gone();
+                throw error;
+            });
     }
 
+    /* the server does not have it any longer */
     _gone() {
         const { cursors } = this.document;
 
         this.removed = true;
+        this.#holds.forget(CURSOR, this);
 
         if (cursors.includes(this)) {
             cursors.splice(cursors.indexOf(this), 1);
         }
-    }
-
-    /* its document was left, and the server has removed it */
-    _forget() {
-        this._gone();
-        this.#holds.forget(this.#kind, this.privateHandle);
     }
 
     get #holds() {
@@ -221,6 +210,11 @@ export class Document {
 }
 
 
+function handleOf({ publicHandle }) {
+    return publicHandle;
+}
+
+
 export const Cursors = callable(class Cursors extends RPCService {
     static Cursor = Cursor;
     static ForeignCursor = ForeignCursor;
@@ -230,32 +224,31 @@ export const Cursors = callable(class Cursors extends RPCService {
     init() {
         super.init();
         this._nextHandle = 0;
-        this.notificationReceived.add(this.onNotification, this);
     }
 
-    join(params = {}, options) {
-        return this._holds.take(DOCUMENT, params.document, params, options);
+    join(params, options) {
+        return this._holds.take(DOCUMENT, params, options);
     }
 
-    leave(params = {}, options) {
-        const { cursors = [] } = this._document(params.document) ?? {};
+    leave(params, options) {
+        const { cursors = [] } = this._document(params) ?? {};
 
         for (const cursor of cursors.filter(({ isMine }) => isMine)) {
-            cursor._forget();
+            cursor._gone();
         }
 
-        return this._holds.free(DOCUMENT, params.document, params, options);
+        return this._holds.free(DOCUMENT, params, options);
     }
 
     onNotification(content) {
         const { type, cursor } = content ?? {};
 
         if (cursor) {
-            this._document(cursor.document)?.[`_${type}`]?.(cursor);
+            this._document(cursor)?.[`_${type}`]?.(cursor);
         }
     }
 
-    _document(name) {
-        return this._holds.get(DOCUMENT, name)?.data;
+    _document(params = {}) {
+        return this._holds.get(DOCUMENT, params)?.data;
     }
 });

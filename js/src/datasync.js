@@ -16,50 +16,42 @@ export const DataSync = callable(class DataSync extends RPCService {
         super.init();
         this._subscriptions = 0;
         this.deltaReceived = new Signal();
-        this.notificationReceived.add(this.onNotification, this);
     }
 
     /* tokens are had once: each connection asks for another */
     subscribe(authorize, options = {}) {
         const { _holds: holds } = this;
-        const id = this._subscriptions++;
+        const id = { id: this._subscriptions++ };
         const { signal } = options;
 
         const kind = {
             take: 'acquireSubscription',
             free: 'cancelSubscription',
+            by: 'id',
             call: (hold, ended) => this._acquire(hold, authorize, ended),
         };
 
-        const ready = holds.take(kind, id, undefined, { signal })
-            .then(() => {});
-
-        const abort = () => holds.cancel(kind, id, signal.reason);
+        const ready = holds.take(kind, id, { signal, timeout: 0 });
 
         ready.catch(() => {});
-        signal?.addEventListener('abort', abort, { once: true });
+        signal?.addEventListener('abort', () =>
+            holds.cancel(kind, id, signal.reason).catch(() => {}));
 
         return {
             ready,
-            cancel: async (more) => {
-                signal?.removeEventListener('abort', abort);
-                await holds.cancel(kind, id, undefined, more);
-            },
-
-            [Symbol.asyncIterator]: () =>
-                holds.stream(kind, id, undefined, options),
+            cancel: (more) => holds.cancel(kind, id, undefined, more),
+            [Symbol.asyncIterator]: () => holds.stream(kind, id, options),
         };
     }
 
     async _acquire(hold, authorize, signal) {
-        hold.params = undefined;
+        hold.params = {};
 
         const token = await authorize(signal);
         const params = { token };
 
         await this.acquireSubscription(params, { timeout: 0, signal });
         hold.params = params;
-        return null;
     }
 
     onNotification(content) {

@@ -9,10 +9,5 @@ export class SnorkyError extends Error {
 
 /* an error of the page's own code, which must not stop ours */
 export function report(error) {
-    if (globalThis.reportError) {
-        globalThis.reportError(error);
-
-    } else {
-        queueMicrotask(() => { throw error; });
-    }
+    queueMicrotask(() => { throw error; });
 }

@@ -1,6 +1,7 @@
 import { SnorkyError } from './error.js';
 import { key } from './key.js';
-import { patient } from './patience.js';
+import { pauseOf } from './link.js';
+import { deferred, patient } from './promise.js';
 import { disposeAll } from './signal.js';
 import { Stream } from './stream.js';
 
@@ -14,12 +15,13 @@ const PASSING = [
 
 /*
  * What a client holds of one service: channels, names, documents.  Each is had
- * by one call, once, for all who want it: the page itself, and loops.  When
- * the client resumes, each connection makes the call anew.
+ * by one call, once, for all who want it: the page, and loops.  When the
+ * client resumes, each connection makes the call anew.
  *
  * A kind of these is
  *
  *   take, free             two commands
+ *   by                     the parameter by which one is known
  *   none                   what the server says to the second in vain
  *   held(hold, data)       what is made of the answer, if not the data itself
  *   call(hold, signal)     a promise of the answer, if it takes more than one
@@ -34,60 +36,69 @@ export class Holds {
         this.#service = service;
     }
 
-    get(kind, value) {
-        return this.#all.get(idOf(kind, value));
+    get(kind, params) {
+        return this.#all.get(idOf(kind, params));
     }
 
     /* for the page */
-    take(kind, value, params, options) {
-        const { signal } = options ?? {};
-        let hold = this.get(kind, value);
+    async take(kind, params = {}, options = {}) {
+        const { _options, _over } = this.#service.snorky;
+        let hold = this.get(kind, params);
 
-        if (signal?.aborted) {
-            return Promise.reject(signal.reason);
+        options.signal?.throwIfAborted();
+
+        if (_over) {
+            throw _over;
         }
 
-        if (hold?.explicit) {
-            return this.#service.rpcCall(kind.take, params, options)
-                .then((data) => this.#make(hold, data, true));
+        if (hold?.page) {
+            const data = await this.#service.rpcCall(kind.take, params,
+                                                     options);
+
+            hold.data = undefined;
+            return this.#make(hold, data);
         }
 
-        hold ??= this.#add(kind, value, params);
-        hold.explicit = true;
+        hold ??= this.#add(kind, params);
 
-        const promise = hold.held ? Promise.resolve(hold.data) : hold.promise;
-        const timeout = kind.call ? 0 : this.#service.snorky._timeout;
+        const page = hold.page = deferred();
 
-        return patient(promise, { timeout, ...options }, () => {
-            hold.explicit = false;
-            this.#leave(hold);
-        });
+        if (hold.held) {
+            page.resolve(hold.data);
+        }
+
+        return patient(page.promise, { timeout: _options?.timeout, ...options },
+                       (error) => {
+                           page.reject(error);
+                           hold.page = undefined;
+                           this.#leave(hold);
+                       });
     }
 
-    async free(kind, value, params, options) {
-        const hold = this.get(kind, value);
+    async free(kind, params = {}, options) {
+        const hold = this.get(kind, params);
 
-        if (hold === undefined) {
-            return this.#service.rpcCall(kind.free, params, options);
+        if (!hold?.streams.size) {
+            return this.#end(hold, kind, params, options);
         }
 
-        if (hold.streams.size === 0) {
-            return this.#end(hold, params, options);
-        }
-
-        if (!hold.explicit) {
+        if (!hold.page) {
             throw new SnorkyError('rpc', kind.none);
         }
 
-        hold.explicit = false;
+        hold.page = undefined;
         return null;
     }
 
-    /* a call that changes the params of what is held */
-    async change(kind, value, command, params, options) {
-        const hold = this.get(kind, value);
+    /*
+     * A call about what is held, the params of which it changes.  The next
+     * connection needs no such call.
+     */
+    async change(hold, command, params, options) {
+        const { _options, isConnected } = this.#service.snorky;
+        const resume = hold && _options?.resume;
 
-        if (hold?.held && this.#isAway()) {
+        if (resume && !isConnected && (hold.held || !hold.busy)) {
             return null;
         }
 
@@ -95,48 +106,41 @@ export class Holds {
             return await this.#service.rpcCall(command, params, options);
 
         } catch (error) {
-            return this.#pass(error);
-        }
-    }
-
-    /* of a kind with a call of its own; loops end, too */
-    async cancel(kind, value, error, options) {
-        const hold = this.get(kind, value);
-
-        if (hold) {
-            hold.reject(error ?? new SnorkyError('closed', 'Cancelled'));
-            endLoops(hold, error);
-
-            if (hold.params) {
-                await this.#end(hold, hold.params, options);
-            } else {
-                this.#drop(hold);
+            if (resume && error.code === 'disconnected') {
+                return null;
             }
+
+            throw error;
         }
     }
 
     /* the server does not have it any longer */
-    forget(kind, value) {
-        const hold = this.get(kind, value);
+    forget(kind, params) {
+        this.#drop(this.get(kind, params));
+    }
+
+    /* of a kind with a call of its own; loops end, too */
+    async cancel(kind, params, error, options) {
+        const hold = this.get(kind, params);
 
         if (hold) {
-            this.#drop(hold);
+            hold.page?.reject(error ?? new SnorkyError('closed', 'Cancelled'));
+            endLoops(hold, error);
+            await (hold.params.token ? this.#end(hold, kind, hold.params, options)
+                               : this.#drop(hold));
         }
     }
 
     /* what a loop reads; it is told by tell() */
-    stream(kind, value, params, options) {
+    stream(kind, params, options) {
         let hold;
 
         const open = (stream) => {
-            hold = this.get(kind, value)
-                   ?? (kind.call ? undefined : this.#add(kind, value, params));
+            const { _over } = this.#service.snorky;
 
-            if (hold) {
-                hold.streams.add(stream);
-            } else {
-                stream.end();
-            }
+            hold = this.get(kind, params)
+                   ?? (_over || kind.call ? undefined : this.#add(kind, params));
+            hold ? hold.streams.add(stream) : stream.end(_over);
         };
 
         return new Stream(options, open, (stream) => {
@@ -146,39 +150,36 @@ export class Holds {
         });
     }
 
-    tell(kind, value, message) {
-        this.#tellLoops(this.get(kind, value), message);
+    tell(kind, params, message) {
+        tellLoops(this.get(kind, params), message);
     }
 
     tellAll(message) {
-        this.#each((hold) => this.#tellLoops(hold, message));
+        this.#each((hold) => tellLoops(hold, message));
     }
 
     /* resolved when all is held again */
     resume() {
-        return Promise.all([...this.#all.values()].map((hold) =>
-            hold.busy || this.#call(hold)));
-    }
-
-    /* nothing is held at present; without an error, the client resumes */
-    end(error) {
-        this.#each((hold) => {
-            this.#pause(hold);
+        return Promise.all([...this.#all.values()].map((hold) => {
             hold.tries = 0;
-
-            if (error && !hold.busy) {
-                this.#fail(hold, error);
-            }
-        });
+            return hold.busy || this.#call(hold);
+        }));
     }
 
-    /* there are no more connections, unless the page wants one */
-    stop(error) {
+    /* nothing is held, until the next connection, if there is to be one */
+    end(error) {
+        const { _options: { resume }, _over } = this.#service.snorky;
+
+        this.#service._calls.end(error, _over);
+
         this.#each((hold) => {
             this.#pause(hold);
-            endLoops(hold, error.code === 'closed' ? undefined : error);
 
-            if (!hold.held) {
+            if (_over) {
+                endLoops(hold, error.code === 'closed' ? undefined : error);
+            }
+
+            if (_over ? !hold.held : !resume && !hold.busy) {
                 this.#fail(hold, error);
             }
         });
@@ -189,23 +190,15 @@ export class Holds {
         this.#all.clear();
     }
 
-    #add(kind, value, params) {
-        const { _over, isConnected } = this.#service.snorky;
+    #add(kind, params) {
         const hold = {
-            id: idOf(kind, value), service: this.#service, kind, params,
+            id: idOf(kind, params), service: this.#service, kind, params,
             tries: 0, streams: new Set(),
         };
 
-        hold.promise = new Promise((resolve, reject) =>
-            Object.assign(hold, { resolve, reject }));
-        hold.promise.catch(() => {});
-
         this.#all.set(hold.id, hold);
 
-        if (_over) {
-            this.#fail(hold, _over);
-
-        } else if (isConnected || !kind.call) {
+        if (!kind.call || this.#service.snorky.isConnected) {
             this.#call(hold);
         }
 
@@ -216,13 +209,12 @@ export class Holds {
     async #call(hold) {
         const { kind, params } = hold;
         const { signal } = hold.abort = new AbortController();
-        let told = false;
 
-        /* at once, before what may come with the answer */
         const tell = (data) => {
-            told = true;
-            hold.busy = false;
-            this.#held(hold, data);
+            if (hold.busy) {
+                hold.busy = false;
+                this.#held(hold, data);
+            }
         };
 
         hold.busy = true;
@@ -232,9 +224,7 @@ export class Holds {
                 ?? this.#service.rpcCall(kind.take, params,
                                          { timeout: 0, signal, tell }));
 
-            if (!told && !signal.aborted) {
-                tell(data);
-            }
+            signal.aborted || tell(data);
 
         } catch (error) {
             if (!signal.aborted) {
@@ -247,54 +237,57 @@ export class Holds {
     #held(hold, data) {
         const again = hold.held;
 
-        Object.assign(hold, { held: true, tries: 0 });
-        hold.resolve(this.#make(hold, data));
+        hold.held = true;
+        hold.page?.resolve(this.#make(hold, data));
 
         if (again && this.#has(hold)) {
             this.#tellPage(hold, 'resumed', { data });
         }
     }
 
-    #make(hold, data, anew) {
+    #make(hold, data) {
         const { held } = hold.kind;
-
-        if (anew) {
-            hold.data = undefined;
-        }
 
         hold.data = held ? held(hold, data) : data;
         return hold.data;
     }
 
     #refused(hold, error) {
-        if (!this.#has(hold)) {
-            hold.reject(error);
-            return;
-        }
-
-        if (this.#resumes(error) || (hold.held && error.code !== 'rpc')) {
-            return;                 /* the next connection calls again */
-        }
-
         const { kind, held } = hold;
+        const { snorky } = this.#service;
 
-        if (!kind.call && !(held && PASSING.includes(error.message))) {
-            this.#fail(hold, error);
+        if (!this.#has(hold)) {
+            hold.page?.reject(error);
             return;
+        }
+
+        const { code, message } = error;
+
+        if (!kind.call) {
+            if (held ? code !== 'rpc'
+                     : code === 'disconnected' && snorky._options.resume)
+            {
+                return;             /* the next connection calls again */
+            }
+
+            if (!held || !PASSING.includes(message)) {
+                this.#fail(hold, error);
+                return;
+            }
         }
 
         const again = new Promise((resolve) => {
             hold.timer = setTimeout(() => resolve(this.#call(hold)),
-                this.#service.snorky._pause(hold.tries++));
+                                    pauseOf(snorky._options, hold.tries++));
         });
 
-        return kind.call || error.message === TAKEN ? undefined : again;
+        return kind.call || message === TAKEN ? undefined : again;
     }
 
     /* it is over */
     #fail(hold, error) {
         this.#drop(hold);
-        hold.reject(error);
+        hold.page?.reject(error);
         endLoops(hold, error);
 
         if (hold.held && error.code === 'rpc') {
@@ -304,7 +297,7 @@ export class Holds {
 
     /* one who wanted it does not any longer */
     #leave(hold) {
-        if (hold.explicit || hold.streams.size > 0 || !this.#has(hold)) {
+        if (hold.page || hold.streams.size > 0 || !this.#has(hold)) {
             return;
         }
 
@@ -313,30 +306,29 @@ export class Holds {
             hold.abort.abort();     /* it was not sent yet */
 
         } else {
-            this.#end(hold, hold.params).catch(() => {});
+            this.#end(hold, hold.kind, hold.params).catch(() => {});
         }
     }
 
-    /* nothing of it is left when the connection ends */
-    async #end(hold, params, options) {
+    #end(hold, kind, params, options) {
+        const answer = this.change(hold, kind.free, params, options);
+
         this.#drop(hold);
 
-        if (this.#isAway() && (hold.held || !hold.busy)) {
-            hold.reject(new SnorkyError('disconnected', 'Connection closed'));
-            return null;
+        /* what is away, and was never held, won't have an answer */
+        if (!hold?.busy) {
+            hold?.page?.reject(new SnorkyError('disconnected',
+                                              'Connection closed'));
         }
 
-        try {
-            return await this.#service.rpcCall(hold.kind.free, params, options);
-
-        } catch (error) {
-            return this.#pass(error);
-        }
+        return answer;
     }
 
     #drop(hold) {
-        this.#pause(hold);
-        this.#all.delete(hold.id);
+        if (hold) {
+            this.#pause(hold);
+            this.#all.delete(hold.id);
+        }
     }
 
     #pause(hold) {
@@ -352,31 +344,6 @@ export class Holds {
         return this.#all.get(hold.id) === hold;
     }
 
-    /* whether the next connection has what there is then */
-    #isAway() {
-        const { _resume, isConnected } = this.#service.snorky;
-
-        return _resume && !isConnected;
-    }
-
-    #resumes(error) {
-        return error.code === 'disconnected' && this.#service.snorky._resume;
-    }
-
-    #pass(error) {
-        if (this.#resumes(error)) {
-            return null;
-        }
-
-        throw error;
-    }
-
-    #tellLoops(hold, message) {
-        for (const stream of [...hold?.streams ?? []]) {
-            stream.push(message);
-        }
-    }
-
     #tellPage({ kind, params }, signal, more) {
         this.#service[signal].dispatch({ command: kind.take, params, ...more });
     }
@@ -387,13 +354,16 @@ export class Holds {
 }
 
 
-function idOf(kind, value) {
-    return kind.take + key(value);
+function idOf(kind, params) {
+    return kind.take + key(params[kind.by]);
 }
 
 
-function endLoops({ streams }, error) {
-    for (const stream of [...streams]) {
-        stream.end(error);
-    }
+function tellLoops(hold, message) {
+    hold?.streams.forEach((stream) => stream.push(message));
+}
+
+
+function endLoops(hold, error) {
+    hold.streams.forEach((stream) => stream.end(error));
 }

@@ -16,15 +16,14 @@ const now = () => performance.now();
  * The connection: one socket at a time, and when there is to be another.
  * Its owner is told of
  *
- *   changed(state)    each state
- *   ended(state)      likewise, when a socket has ended, or did not come about
- *   received(text)
+ *   _changed(state)   each state
+ *   _ended(state)     likewise, when a socket has ended, or did not come about
+ *   _received(text)
  */
 export class Link {
     state = { state: 'idle' };
     socket = null;
 
-    #dialer;
     #options;
     #owner;
     #timer;
@@ -37,8 +36,8 @@ export class Link {
     #heardAt;
     #probing = false;
 
-    constructor(dialer, options, owner) {
-        this.#dialer = dialer;
+    constructor(transports, options, owner) {
+        this.transports = transports;
         this.#options = options;
         this.#owner = owner;
 
@@ -48,23 +47,22 @@ export class Link {
     }
 
     connect() {
-        if (!this.#is('connecting', 'open', 'closed')) {
+        if (this.#is('idle')) {
             this.#leave('idle');
         }
 
         /* a listener may have done so */
-        if (!this.#is('connecting', 'open', 'closed')) {
+        if (this.#is('idle', 'waiting', 'refused')) {
             this.#try();
         }
     }
 
     restart() {
-        if (this.#is('connecting', 'open')) {
-            this.#end({ state: 'waiting', code: 1000, reason: 'restart',
-                        wait: 0 });
-
-        } else if (this.#is('waiting')) {
+        if (this.#is('waiting')) {
             this.#try();
+
+        } else if (this.#is('connecting', 'open')) {
+            this.#end('waiting', 1000, 'restart', { wait: 0 });
         }
     }
 
@@ -77,25 +75,12 @@ export class Link {
     }
 
     close() {
-        if (!this.#is('closed')) {
-            this.#listening.abort();
-            this.#leave('closed');
-        }
+        this.#listening.abort();
+        this.#leave('closed');
 
         if (!this.#is('closed')) {
             this.#set({ state: 'closed' });
         }
-    }
-
-    send(text) {
-        this.socket.send(text);
-    }
-
-    /* full jitter, so that those who were cut off together come one by one */
-    pause(failures) {
-        const { minWait, maxWait } = this.#options;
-
-        return Math.random() * Math.min(maxWait, minWait * 2 ** failures);
     }
 
 
@@ -113,45 +98,40 @@ export class Link {
         const dial = current((address) => this.#dial(address));
         const fail = current((error) => this.#lost(1006, textOf(error)));
 
-        this.#set(attempt);
-        this.#timer = setTimeout(
-            current(() => this.#lost(1006, 'no connection in time')),
-            this.#options.connectTimeout);
+        this.#enter(attempt);
+        this.#timer = setTimeout(fail, this.#options.connectTimeout,
+                                 'no connection in time');
+        this.#owner._changed(attempt);
 
-        try {
-            const address = this.#dialer.address();
+        const { url } = this.transports[0];
 
-            if (typeof address?.then === 'function') {
-                address.then(dial, fail);
-            } else {
-                dial(address);
-            }
-
-        } catch (error) {
-            fail(error);
+        if (typeof url === 'function') {
+            (async () => url())().then(dial, fail);
+        } else {
+            dial(url);
         }
     }
 
     #dial(address) {
         let socket;
 
-        this.#address = address;
-
         try {
-            socket = this.#dialer.open(address);
+            socket = this.transports[0].open(address);
 
         } catch (error) {
             /* no such address, and there won't be */
-            this.#end({ state: this.#options.reconnect ? 'refused' : 'idle',
-                        code: 1006, reason: textOf(error), wasOpen: false });
+            this.#end('refused', 1006, textOf(error));
             return;
         }
 
         this.socket = socket;
+        this.#address = address;
+
         socket.onopen = () => this.#opened();
-        socket.onmessage = (event) => this.#received(event.data);
-        socket.onclose = (event) => this.#closed(event ?? {});
+        socket.onmessage = ({ data }) => this.#received(data);
         socket.onerror = () => {};      /* onclose follows */
+        socket.onclose = ({ code = 1006, reason = '' } = {}) =>
+            this.#lost(code, reason, this.#openedAt === null);
     }
 
     #opened() {
@@ -161,75 +141,66 @@ export class Link {
 
         this.#openedAt = this.#heardAt = now();
         this.#unopened = 0;
-        this.#dialer.opened();
-        this.#set({ state: 'open' });
-
-        if (this.#is('open')) {
-            this.#watch();
-        }
+        this.#enter({ state: 'open' });
+        this.#watch();
+        this.#owner._changed(this.state);
     }
 
 
     /* ----------------------------------------------------------- ending */
 
-    #closed({ code = 1006, reason = '' }) {
-        const { reconnect } = this.#options;
-        const wasOpen = this.#openedAt !== null;
-
-        if (reconnect && !this.#is('idle') && isRefusal(code, reason)) {
-            this.#end({ state: 'refused', code, reason, wasOpen });
-            return;
-        }
-
-        this.#lost(code, reason, !wasOpen);
-    }
-
-    /* whether to ask by HTTP is known of a handshake that was answered */
+    /* "answered": the server may be asked why there is no connection */
     #lost(code, reason, answered) {
-        const wasOpen = this.#openedAt !== null;
+        const { page } = this.transports[0];
 
         if (this.#is('idle') || !this.#options.reconnect) {
-            this.#end({ state: 'idle', code, reason, wasOpen });
-            return;
+            this.#end('idle', code, reason);
+
+        } else if (isRefusal(code, reason)) {
+            this.#end('refused', code, reason);
+
+        } else {
+            const wait = this.#wait(code, reason);
+
+            this.#end('waiting', code, reason, { wait },
+                      answered && page && this.#unopened % ASKED === 1
+                      && refusedStatus(page(this.#address),
+                                       this.#options.connectTimeout));
         }
-
-        const asking = answered ? this.#ask() : undefined;
-
-        this.#end({ state: 'waiting', code, reason, wasOpen,
-                    wait: this.#wait(code, reason, wasOpen) }, asking);
     }
 
-    #wait(code, reason, wasOpen) {
-        if (wasOpen && now() - this.#openedAt >= STOOD) {
+    #wait(code, reason) {
+        if (now() - (this.#openedAt ?? Infinity) >= STOOD) {
             this.#failures = 0;
         }
 
-        const first = this.#failures === 0;
-        const pause = this.pause(this.#failures++);
+        const wait = code === 1012 && this.#failures === 0
+                     ? Math.random() * spreadOf(reason)
+                     : pauseOf(this.#options, this.#failures);
 
-        if (isOffline()) {
-            return Infinity;
+        this.#failures += 1;
+
+        if (this.#openedAt !== null) {
+            return this.#online(wait);
         }
 
-        if (!wasOpen && this.#dialer.failed()) {
-            return 0;
-        }
+        this.#unopened += 1;
+        this.transports.reverse();
 
-        return code === 1012 && first ? Math.random() * spreadOf(reason)
-                                      : pause;
+        /* another transport is tried at once, the first time */
+        return this.#online(this.#unopened < this.transports.length ? 0
+                                                                     : wait);
     }
 
-    #ask() {
-        const page = this.#unopened++ % ASKED === 0
-                     && this.#dialer.page(this.#address);
-
-        return page ? refusedStatus(page, this.#options.connectTimeout)
-                    : undefined;
+    #online(wait) {
+        return globalThis.navigator?.onLine === false ? Infinity : wait;
     }
 
     /* there is no socket after this */
-    #end(state, asking) {
+    #end(name, code, reason, more, asking) {
         const { socket } = this;
+        const state = { state: name, code, reason, ...more,
+                        wasOpen: this.#openedAt !== null };
 
         this.socket = null;
         this.#openedAt = null;
@@ -241,47 +212,46 @@ export class Link {
         }
 
         this.#enter(state);
-
-        if (state.state === 'waiting') {
-            this.#sleep(state, asking);
-        }
-
-        this.#owner.ended(state);
+        this.#sleep(state, asking);
+        this.#owner._ended(state);
     }
 
     /* gives up a socket that is there still */
     #leave(state) {
         if (this.socket !== null || this.#is('connecting')) {
-            this.#end({ state, code: 1000, reason: '',
-                        wasOpen: this.#openedAt !== null });
+            this.#end(state, 1000, '');
         }
     }
 
 
     /* ---------------------------------------------------------- waiting */
 
-    #sleep(state, asking) {
-        const { maxWait } = this.#options;
+    async #sleep(state, asking) {
+        const { wait, ...end } = state;
+        const current = () => this.state === state;
+
+        if (wait === undefined) {
+            return;
+        }
 
         this.#timer = setTimeout(async () => {
             await asking;
 
-            if (this.state === state) {
+            if (current()) {
                 this.#try();
             }
-        }, state.wait === Infinity ? maxWait : state.wait);
+        }, wait === Infinity ? this.#options.maxWait : wait);
 
-        asking?.then((status) => {
-            if (status !== undefined && this.state === state) {
-                const { wait, ...end } = state;
+        const status = await asking;
 
-                this.#set({ ...end, state: 'refused', status });
-            }
-        });
+        if (status && current()) {
+            this.#set({ ...end, state: 'refused', status });
+        }
     }
 
     #listen() {
         const { signal } = this.#listening;
+        const { document } = globalThis;
         const wake = () => this.#wake();
 
         const on = (target, type, code) =>
@@ -290,8 +260,7 @@ export class Link {
         on(globalThis, 'online', wake);
         on(globalThis, 'offline', () => this.#offline());
         on(globalThis, 'pageshow', ({ persisted }) => persisted && wake());
-        on(globalThis.document, 'visibilitychange', () =>
-            globalThis.document.visibilityState === 'visible' && wake());
+        on(document, 'visibilitychange', () => document.hidden || wake());
     }
 
     /* it may well work now, or not any longer */
@@ -306,12 +275,11 @@ export class Link {
 
     /* what a device says of its network is not to be trusted for ever */
     #offline() {
-        if (this.#is('waiting') && this.state.wait !== Infinity) {
+        if (this.#is('waiting')) {
             const state = { ...this.state, wait: Infinity };
 
-            this.#enter(state);
+            this.#set(state);
             this.#sleep(state);
-            this.#owner.changed(state);
         }
     }
 
@@ -326,7 +294,7 @@ export class Link {
             this.#watch();
         }
 
-        this.#owner.received(text);
+        this.#owner._received(text);
     }
 
     /* one timer looks at times; messages cost none */
@@ -336,14 +304,11 @@ export class Link {
 
         clearTimeout(this.#timer);
 
-        if (silence > 0) {
-            this.#timer = setTimeout(() => {
-                if (now() < this.#heardAt + silence) {
-                    this.#watch();
-                } else {
-                    this.#probe();
-                }
-            }, rest);
+        if (rest <= 0) {
+            this.#probe();
+
+        } else if (silence > 0) {
+            this.#timer = setTimeout(() => this.#watch(), rest);
         }
     }
 
@@ -352,7 +317,7 @@ export class Link {
 
         if (silence > 0 && !this.#probing) {
             this.#probing = true;
-            this.send(PROBE);
+            this.socket.send(PROBE);
 
             clearTimeout(this.#timer);
             this.#timer = setTimeout(
@@ -374,13 +339,14 @@ export class Link {
 
     #set(state) {
         this.#enter(state);
-        this.#owner.changed(state);
+        this.#owner._changed(state);
     }
 }
 
 
-function isOffline() {
-    return globalThis.navigator?.onLine === false;
+/* full jitter, so that those who were cut off together come one by one */
+export function pauseOf({ minWait, maxWait }, failures) {
+    return Math.random() * Math.min(maxWait, minWait * 2 ** failures);
 }
 
 

@@ -4,6 +4,7 @@ import { callable, RPCService } from './service.js';
 const NAME = {
     take: 'registerParticipant',
     free: 'unregisterParticipant',
+    by: 'name',
     none: 'Unknown participant',
 };
 
@@ -12,15 +13,14 @@ export const Messaging = callable(class Messaging extends RPCService {
     init() {
         super.init();
         this.messageReceived = new Signal();
-        this.notificationReceived.add(this.onNotification, this);
     }
 
-    registerParticipant(params = {}, options) {
-        return this._holds.take(NAME, params.name, params, options);
+    registerParticipant(params, options) {
+        return this._holds.take(NAME, params, options);
     }
 
-    unregisterParticipant(params = {}, options) {
-        return this._holds.free(NAME, params.name, params, options);
+    unregisterParticipant(params, options) {
+        return this._holds.free(NAME, params, options);
     }
 
     participant(name, options) {
@@ -29,13 +29,13 @@ export const Messaging = callable(class Messaging extends RPCService {
                 this.send({ sender: name, dest, body }, more),
 
             [Symbol.asyncIterator]: () =>
-                this._holds.stream(NAME, name, { name }, options),
+                this._holds.stream(NAME, { name }, options),
         };
     }
 
     onNotification(content) {
         if (content?.type === 'message') {
-            this._holds.tell(NAME, content.dest, content);
+            this._holds.tell(NAME, { name: content.dest }, content);
             this.messageReceived.dispatch(content);
         }
     }

@@ -2,7 +2,8 @@ import { Signal } from './signal.js';
 import { callable, RPCService } from './service.js';
 
 const CHANNEL = {
-    take: 'subscribe', free: 'unsubscribe', none: 'Not subscribed',
+    take: 'subscribe', free: 'unsubscribe', by: 'channel',
+    none: 'Not subscribed',
 };
 
 
@@ -10,29 +11,28 @@ export const PubSub = callable(class PubSub extends RPCService {
     init() {
         super.init();
         this.messagePublished = new Signal();
-        this.notificationReceived.add(this.onNotification, this);
     }
 
-    subscribe(params = {}, options) {
-        return this._holds.take(CHANNEL, params.channel, params, options);
+    subscribe(params, options) {
+        return this._holds.take(CHANNEL, params, options);
     }
 
-    unsubscribe(params = {}, options) {
-        return this._holds.free(CHANNEL, params.channel, params, options);
+    unsubscribe(params, options) {
+        return this._holds.free(CHANNEL, params, options);
     }
 
     channel(channel, options) {
         return {
             publish: (message, more) => this.publish({ channel, message }, more),
 
-            [Symbol.asyncIterator]: () => this._holds.stream(CHANNEL, channel,
-                                                    { channel }, options),
+            [Symbol.asyncIterator]: () =>
+                this._holds.stream(CHANNEL, { channel }, options),
         };
     }
 
     onNotification(content) {
         if (content?.type === 'message') {
-            this._holds.tell(CHANNEL, content.channel, content.message);
+            this._holds.tell(CHANNEL, content, content.message);
             this.messagePublished.dispatch(content);
         }
     }

@@ -48,6 +48,10 @@ export const RPCService = callable(class RPCService extends Service {
         this.resumed = new Signal();
         this.lost = new Signal();
         this.packetReceived.add(this.onPacket, this);
+
+        if (this.onNotification) {
+            this.notificationReceived.add(this.onNotification, this);
+        }
     }
 
     rpcCall(command, params = {}, options) {

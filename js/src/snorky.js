@@ -1,8 +1,8 @@
-import { Dialer, original } from './dialer.js';
 import { SnorkyError } from './error.js';
 import { Link } from './link.js';
-import { patient } from './patience.js';
+import { deferred, patient } from './promise.js';
 import { disposeAll, Signal } from './signal.js';
+import { transportOf, transportsOf } from './transports.js';
 
 const OPEN = 1;           /* of a socket's states */
 
@@ -17,45 +17,44 @@ const DEFAULTS = {
     timeout: 30000,
     silence: 25000,
     probeTimeout: 5000,
-    debug: false,
 };
 
 /* the original's client does no more than it is told to */
 const ORIGINAL = {
-    ...DEFAULTS, reconnect: false, resume: false, timeout: 0, silence: 0,
+    reconnect: false, resume: false, timeout: 0, silence: 0,
 };
 
 
 /* The client: services by name, over one connection. */
 export class Snorky {
     #link;
-    #dialer;
-    #options;
-    #queue = [];            /* what is said while there is no connection */
-    #ready = [];
     #before = false;        /* whether there has been a connection */
 
     constructor(...args) {
+        const original = isOriginal(args);
+        const [url, services, options] = original ? args.slice(1) : args;
+
+        if (original) {
+            [this.socketClass, this.address] = args;
+        }
+
+        this._options = { ...DEFAULTS, ...original && ORIGINAL, ...options };
+        this._queue = new Map();    /* what is said before it can be sent */
         this.services = {};
         this.connected = new Signal();
         this.disconnected = new Signal();
         this.stateChanged = new Signal();
         this.resumed = new Signal();
 
-        const services = isOriginal(args) ? this.#original(...args)
-                                          : this.#current(...args);
+        this.#link = new Link(original ? [transportOf(this)]
+                                       : transportsOf(url, this._options),
+                              this._options, this);
 
-        this.#link = new Link(this.#dialer, this.#options, {
-            changed: (state) => this.#changed(state),
-            ended: (state) => this.#ended(state),
-            received: (text) => this.#received(text),
-        });
-
-        for (const [name, Class] of Object.entries(services)) {
-            this.services[name] = new Class(name, this);
+        for (const name in services) {
+            this.services[name] = new services[name](name, this);
         }
 
-        if (this.#options.autoConnect) {
+        if (this._options.autoConnect) {
             this.connect();
         }
     }
@@ -77,7 +76,7 @@ export class Snorky {
     }
 
     get transport() {
-        return this.#dialer.transport;
+        return this.#link.transports[0].name;
     }
 
     connect() {
@@ -94,23 +93,27 @@ export class Snorky {
 
     close() {
         this.#link.close();
-        this.#queue = [];
-
-        this.#each('_holds', (holds) => holds.close());
+        this.#each((holds) => holds.close());
         [this, ...Object.values(this.services)].forEach(disposeAll);
     }
 
-    ready(options) {
-        if (this.isConnected) {
-            return Promise.resolve();
-        }
+    async ready(options = {}) {
+        const ready = deferred();
 
-        if (this._over) {
-            return Promise.reject(this._over);
-        }
+        const look = () => {
+            if (this.isConnected) {
+                ready.resolve();
 
-        return patient(new Promise((resolve, reject) =>
-            this.#ready.push({ resolve, reject })), options);
+            } else if (this._over) {
+                ready.reject(this._over);
+            }
+        };
+
+        const binding = this.stateChanged.add(look, undefined, Infinity);
+
+        look();
+        await patient(ready.promise, options, ready.reject)
+            .finally(binding.detach);
     }
 
 
@@ -125,59 +128,27 @@ export class Snorky {
                : undefined;
     }
 
-    get _resume() {
-        return this.#options.resume;
-    }
-
-    get _timeout() {
-        return this.#options.timeout;
-    }
-
     get _socket() {
         return this.#link.socket;
-    }
-
-    _pause(failures) {
-        return this.#link.pause(failures);
     }
 
     _sendServiceMessage(service, message) {
         const text = JSON.stringify({ service, message });
 
         if (this.#isWritable()) {
-            this.#link.send(text);
+            this.#link.socket.send(text);
 
-        } else if (this.state.state !== 'closed') {
-            this.#queue.push({ message, text });
+        } else if (!this._over) {
+            /* by the message itself, but if it is there or is no object */
+            this._queue.set(this._queue.has(message) ? {} : Object(message),
+                            text);
         }
     }
 
-    /* a message that was not sent yet won't be */
-    _withdraw(message) {
-        this.#queue = this.#queue.filter((said) => said.message !== message);
-    }
 
+    /* ----------------------------------------------------- for the link */
 
-    /* ------------------------------------------------------ construction */
-
-    #original(socketClass, address, services, options) {
-        this.socketClass = socketClass;
-        this.address = address;
-        this.#options = { ...ORIGINAL, ...options };
-        this.#dialer = original(this);
-        return services;
-    }
-
-    #current(url, services, options) {
-        this.#options = { ...DEFAULTS, ...options };
-        this.#dialer = new Dialer(url, this.#options);
-        return services;
-    }
-
-
-    /* -------------------------------------------------------- connection */
-
-    #changed(state) {
+    _changed(state) {
         this.#say('it is', state);
 
         if (this.isConnected) {
@@ -187,6 +158,7 @@ export class Snorky {
 
         if (this._over) {
             this.#end(this._over);
+            this._queue.clear();
         }
 
         this.stateChanged.dispatch(state);
@@ -195,19 +167,20 @@ export class Snorky {
     /* first what was there before, then what the page has to say */
     #opened(state) {
         const first = !this.#before;
-        const all = Promise.all(this.#each('_holds', (holds) =>
-            holds.resume()));
+        const all = Promise.all(this.#each((holds) => holds.resume()));
 
         this.#before = true;
-        this.#settle(({ resolve }) => resolve());
         this.stateChanged.dispatch(state);
 
         if (this.state === state) {
             this.connected.dispatch();
         }
 
-        while (this.#queue.length > 0 && this.#isWritable()) {
-            this.#link.send(this.#queue.shift().text);
+        for (const [message, text] of this._queue) {
+            if (this.#isWritable()) {
+                this._queue.delete(message);
+                this.#link.socket.send(text);
+            }
         }
 
         all.then(() => {
@@ -217,52 +190,34 @@ export class Snorky {
         });
     }
 
-    #ended(state) {
-        this.#end(this._over ?? new SnorkyError('disconnected',
-                                                'Connection closed'));
-        this.#changed(state);
+    _ended(state) {
+        if (!this._over) {
+            this.#end(new SnorkyError('disconnected', 'Connection closed'));
+        }
+
+        this._changed(state);
         this.disconnected.dispatch(state);
     }
 
-    /* there won't be answers, unless to what is to be sent by the next one */
     #end(error) {
-        const over = error.code !== 'disconnected';
-        const unsent = new Set(over ? [] : this.#queue.map(messageOf));
-
-        const ended = new Set(this.#each('_calls', (calls) =>
-            calls.end(error, unsent)).flat());
-
-        this.#queue = this.#queue.filter((said) => !ended.has(messageOf(said)));
-
-        this.#each('_holds', (holds) => {
-            if (over) {
-                holds.stop(error);
-            } else {
-                holds.end(this._resume ? undefined : error);
-            }
-        });
-
-        if (over) {
-            this.#settle(({ reject }) => reject(error));
-        }
+        this.#each((holds) => holds.end(error));
     }
 
-    #received(text) {
+    _received(text) {
         let content;
 
         try {
             content = JSON.parse(text);
 
         } catch {
-            /* said below */
+            /* ignored below */
         }
 
-        const { service, message } = content ?? {};
+        const service = this.services[content?.service];
 
-        if (Object.hasOwn(this.services, service)) {
-            this.services[service].packetReceived.dispatch(message);
-
-        } else if (service !== '') {
+        if (service?.packetReceived) {
+            service.packetReceived.dispatch(content.message);
+        } else {
             this.#say('ignored', text);
         }
     }
@@ -271,27 +226,16 @@ export class Snorky {
         return this.isConnected && !(this.socket.readyState > OPEN);
     }
 
-    /* what services keep for us, where they have it */
-    #each(part, code) {
+    #each(code) {
         return Object.values(this.services)
-            .filter((service) => service[part])
-            .map((service) => code(service[part]));
-    }
-
-    #settle(code) {
-        this.#ready.splice(0).forEach(code);
+            .flatMap(({ _holds }) => _holds ? [code(_holds)] : []);
     }
 
     #say(...what) {
-        if (this.#options.debug) {
+        if (this._options.debug) {
             console.debug('Snorky:', ...what);
         }
     }
-}
-
-
-function messageOf({ message }) {
-    return message;
 }
 
 

@@ -9,7 +9,7 @@ const LIMIT = 10000;
  */
 export class Stream {
     #values = [];
-    #readers = [];
+    #wake = [];             /* by those who wait */
     #limit;
     #signal;
     #open;
@@ -30,78 +30,59 @@ export class Stream {
     }
 
     push(value) {
-        if (this.#ended) {
-            return;
-        }
-
-        if (this.#readers.length > 0) {
-            this.#readers.shift().resolve({ value, done: false });
-
-        } else if (this.#values.length < this.#limit) {
-            this.#values.push(value);
-
-        } else {
+        if (this.#values.length >= this.#limit) {
             this.end(new SnorkyError('overflow', 'Too much is waiting'));
+
+        } else if (!this.#ended) {
+            this.#values.push(value);
+            this.#wake.shift()?.();
         }
     }
 
     /* what is waiting is read yet; then the error is thrown, if there is one */
     end(error) {
-        if (this.#ended) {
-            return;
-        }
-
-        this.#ended = true;
-        this.#error = error;
-        this.#signal?.removeEventListener('abort', this.#abort);
-        this.#release?.(this);
-
-        for (const { resolve } of this.#readers.splice(0)) {
-            resolve(this.#last());
+        if (!this.#ended) {
+            this.#ended = true;
+            this.#error = error;
+            this.#signal?.removeEventListener('abort', this.#abort);
+            this.#release?.(this);
+            this.#wake.forEach((wake) => wake());
         }
     }
 
-    next() {
+    async next() {
+        if (!this.#ended) {
+            this.#open?.(this);
+            this.#open = undefined;
+        }
+
+        while (this.#values.length === 0 && !this.#ended) {
+            await new Promise((wake) => this.#wake.push(wake));
+        }
+
         if (this.#values.length > 0) {
-            return Promise.resolve({ value: this.#values.shift(), done: false });
+            return { value: this.#values.shift(), done: false };
         }
 
-        if (this.#ended) {
-            return this.#last();
+        const error = this.#error;
+
+        if (error !== undefined) {
+            this.#error = undefined;
+            throw error;
         }
 
-        return new Promise((resolve) => {
-            this.#readers.push({ resolve });
-            this.#start();
-        });
+        return { value: undefined, done: true };
     }
 
-    return(value) {
+    async return(value) {
         this.#values = [];
         this.end();
         this.#error = undefined;
-        return Promise.resolve({ value, done: true });
+        return { value, done: true };
     }
 
     [Symbol.asyncIterator]() {
         return this;
-    }
-
-    #start() {
-        const open = this.#open;
-
-        this.#open = undefined;
-        open?.(this);
-    }
-
-    /* the error is told once */
-    #last() {
-        const error = this.#error;
-
-        this.#error = undefined;
-        return error === undefined
-               ? Promise.resolve({ value: undefined, done: true })
-               : Promise.reject(error);
     }
 
     #abort = () => {
