@@ -4,17 +4,16 @@ import { deferred, patient } from './promise.js';
 
 /* The calls of one service that have no answer yet. */
 export class Calls {
-    #service;
     #waiting = new Map();       /* by callId */
     #nextId = 0;
 
     constructor(service) {
-        this.#service = service;
+        this.service = service;
     }
 
     /* "tell" has the answer at once, before what may come right after it */
     async make(command, params, options = {}) {
-        const { snorky } = this.#service;
+        const { snorky } = this.service;
         const callId = this.#nextId++;
         const message = { command, params, callId };
         const call = { ...deferred(), message, tell: options.tell };
@@ -25,7 +24,7 @@ export class Calls {
             throw snorky._over;
         }
 
-        this.#service.sendMessage(message);
+        this.service.sendMessage(message);
         this.#waiting.set(callId, call);
 
         return patient(call.promise,
@@ -56,7 +55,7 @@ export class Calls {
     /* those that were not sent yet may have an answer still, or may not */
     end(error, all) {
         for (const call of this.#waiting.values()) {
-            if (all || !this.#service.snorky._queue.has(call.message)) {
+            if (all || !this.service.snorky._queue.has(call.message)) {
                 this.#fail(call, error);
             }
         }
@@ -64,7 +63,7 @@ export class Calls {
 
     #fail({ message, reject }, error) {
         this.#waiting.delete(message.callId);
-        this.#service.snorky._queue?.delete(message);
+        this.service.snorky._queue?.delete(message);
         reject(error);
     }
 }

@@ -15,13 +15,13 @@ export const Chat = callable(class Chat extends RPCService {
     }
 
     async join(params, options) {
-        const { members } = await this._holds.take(CHANNEL, params, options);
+        const { members } = await this._calls.take(CHANNEL, params, options);
 
         return { members: [...members] };
     }
 
     leave(params, options) {
-        return this._holds.free(CHANNEL, params, options);
+        return this._calls.free(CHANNEL, params, options);
     }
 
     room(channel, options) {
@@ -30,34 +30,27 @@ export const Chat = callable(class Chat extends RPCService {
             read: (more) => this.read({ channel }, more),
 
             [Symbol.asyncIterator]: () =>
-                this._holds.stream(CHANNEL, { channel }, options),
+                this._calls.stream(CHANNEL, { channel }, options),
         };
     }
 
     onNotification(content) {
         const { type } = content ?? {};
 
-        if (type === 'presence') {
+        if (/^(message|presence|read)$/.test(type)) {
             this._count(content);
-        }
-
-        if (type === 'message' || type === 'presence' || type === 'read') {
-            this._holds.tell(CHANNEL, content, content);
+            this._calls.tell(CHANNEL, content, content);
             this[`${type}Received`].dispatch(content);
         }
     }
 
     /* who joins what a loop has joined is to know its members of now */
-    _count(presence) {
-        const { data } = this._holds.get(CHANNEL, presence) ?? {};
-        const { from, status } = presence;
+    _count({ channel, from, status }) {
+        const { data } = this._calls.get(CHANNEL, { channel }) ?? {};
 
-        if (data) {
-            data.members = data.members.filter((name) => name !== from);
-
-            if (status === 'joined') {
-                data.members.push(from);
-            }
+        if (data && status) {
+            data.members = data.members.filter((name) => name !== from)
+                .concat(status === 'joined' ? from : []);
         }
     }
 });

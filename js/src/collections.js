@@ -17,12 +17,9 @@ export class ArrayCollection extends Collection {
     getIterator() {
         const { array } = this;
 
-        return new Walk({
-            size: () => array.length,
-            read: (at) => array[at],
-            remove: (at) => array.splice(at, 1),
-            update: (at, item) => { array[at] = this.transformItem(item); },
-        });
+        return walk(() => array.length, (at) => array[at], (at, ...items) =>
+            array.splice(at, 1, ...items.map((item) =>
+                this.transformItem(item))));
     }
 }
 
@@ -41,52 +38,57 @@ export class SingleItemCollection extends Collection {
     getIterator() {
         let size = 1;
 
-        return new Walk({
-            size: () => size,
-            read: () => this.readHandler(),
-            remove: () => { size = 0; this.removeHandler(); },
-            update: (at, item) => this.updateHandler(item),
+        return walk(() => size, () => this.readHandler(), (at, ...items) => {
+            if (items.length > 0) {
+                this.updateHandler(items[0]);
+
+            } else {
+                size = 0;
+                this.removeHandler();
+            }
         });
     }
 }
 
 
-/* Goes along, and changes what next() has given last. */
-class Walk {
-    #items;
-    #at = -1;
-    #there = false;
+/*
+ * Goes along, and changes what next() has given last: change(at, item), or
+ * change(at) to remove it.
+ */
+function walk(size, read, change) {
+    let at = -1;
+    let there = false;
 
-    constructor(items) {
-        this.#items = items;
-    }
-
-    hasNext() {
-        return this.#at + 1 < this.#items.size();
-    }
-
-    next() {
-        this.#there = this.hasNext();
-        this.#check();
-        return this.#items.read(++this.#at);
-    }
-
-    remove() {
-        this.#check();
-        this.#there = false;
-        this.#items.remove(this.#at--);
-    }
-
-    update(item) {
-        this.#check();
-        this.#items.update(this.#at, item);
-    }
-
-    #check() {
-        if (!this.#there) {
+    const check = () => {
+        if (!there) {
             throw new Error('There is no item');
         }
-    }
+    };
+
+    const hasNext = () => at + 1 < size();
+
+    return {
+        hasNext,
+
+        next() {
+            there = hasNext();
+            check();
+            at += 1;
+            return read(at);
+        },
+
+        remove() {
+            check();
+            there = false;
+            change(at);
+            at -= 1;
+        },
+
+        update(item) {
+            check();
+            change(at, item);
+        },
+    };
 }
 
 

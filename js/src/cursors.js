@@ -76,13 +76,13 @@ export class OwnCursor extends Cursor {
         Object.assign(this, newData);
 
         return key(this) === before ? Promise.resolve()
-            : this.#sync(this.#holds.change(this.#holds.get(CURSOR, this),
+            : this.#sync(this.#calls.change(this.#calls.get(CURSOR, this),
                   'updateCursor', { privateHandle, newData }, options));
     }
 
     remove(options) {
         const { privateHandle } = this;
-        const answer = this.#holds.free(CURSOR, { privateHandle }, options);
+        const answer = this.#calls.free(CURSOR, { privateHandle }, options);
 
         this._gone();
         return this.#sync(answer);
@@ -93,7 +93,7 @@ export class OwnCursor extends Cursor {
     }
 
     _create(options) {
-        return this.#sync(this.#holds.take(CURSOR, this, options))
+        return this.#sync(this.#calls.take(CURSOR, this, options))
             .catch((error) => {
                 this._gone();
                 throw error;
@@ -105,15 +105,15 @@ export class OwnCursor extends Cursor {
         const { cursors } = this.document;
 
         this.removed = true;
-        this.#holds.forget(CURSOR, this);
+        this.#calls.forget(CURSOR, this);
 
         if (cursors.includes(this)) {
             cursors.splice(cursors.indexOf(this), 1);
         }
     }
 
-    get #holds() {
-        return this.document.service._holds;
+    get #calls() {
+        return this.document.service._calls;
     }
 
     async #sync(promise) {
@@ -161,7 +161,7 @@ export class Document {
     _cursorUpdated(data) {
         const cursor = this.#find(data);
 
-        if (cursor) {
+        if (cursor?.isMine === false) {
             Object.assign(cursor, data);
             this.cursorUpdated.dispatch(cursor);
         }
@@ -170,7 +170,7 @@ export class Document {
     _cursorRemoved({ publicHandle, document }) {
         const cursor = this.#find({ publicHandle });
 
-        if (cursor) {
+        if (cursor?.isMine === false) {
             this.cursors.splice(this.cursors.indexOf(cursor), 1);
             this.cursorRemoved.dispatch({ publicHandle, document });
         }
@@ -181,37 +181,32 @@ export class Document {
      * that ended, may be among them until the server has noticed that.
      */
     _compare(now) {
-        const own = this.cursors.filter(({ isMine }) => isMine).map(handleOf);
-        const there = now.filter((data) => !own.includes(handleOf(data)));
-        const handles = there.map(handleOf);
-
-        for (const cursor of this.cursors.filter(({ isMine }) => !isMine)) {
-            if (!handles.includes(cursor.publicHandle)) {
+        for (const cursor of [...this.cursors]) {
+            if (!now.some(isThis(cursor))) {
                 this._cursorRemoved(cursor);
             }
         }
 
-        for (const data of there) {
+        for (const data of now) {
             const known = this.#find(data);
 
             if (known === undefined) {
                 this._cursorAdded(data);
 
-            } else if (key({ ...known, ...data }) !== key(known)) {
+            } else if (key(known) !== key(data)) {
                 this._cursorUpdated(data);
             }
         }
     }
 
-    #find({ publicHandle }) {
-        return this.cursors.find((cursor) =>
-            !cursor.isMine && cursor.publicHandle === publicHandle);
+    #find(data) {
+        return this.cursors.find(isThis(data));
     }
 }
 
 
-function handleOf({ publicHandle }) {
-    return publicHandle;
+function isThis({ publicHandle }) {
+    return (cursor) => cursor.publicHandle === publicHandle;
 }
 
 
@@ -227,7 +222,7 @@ export const Cursors = callable(class Cursors extends RPCService {
     }
 
     join(params, options) {
-        return this._holds.take(DOCUMENT, params, options);
+        return this._calls.take(DOCUMENT, params, options);
     }
 
     leave(params, options) {
@@ -237,7 +232,7 @@ export const Cursors = callable(class Cursors extends RPCService {
             cursor._gone();
         }
 
-        return this._holds.free(DOCUMENT, params, options);
+        return this._calls.free(DOCUMENT, params, options);
     }
 
     onNotification(content) {
@@ -249,6 +244,6 @@ export const Cursors = callable(class Cursors extends RPCService {
     }
 
     _document(params = {}) {
-        return this._holds.get(DOCUMENT, params)?.data;
+        return this._calls.get(DOCUMENT, params)?.data;
     }
 });

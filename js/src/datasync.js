@@ -20,7 +20,7 @@ export const DataSync = callable(class DataSync extends RPCService {
 
     /* tokens are had once: each connection asks for another */
     subscribe(authorize, options = {}) {
-        const { _holds: holds } = this;
+        const { _calls: calls } = this;
         const id = { id: this._subscriptions++ };
         const { signal } = options;
 
@@ -31,16 +31,16 @@ export const DataSync = callable(class DataSync extends RPCService {
             call: (hold, ended) => this._acquire(hold, authorize, ended),
         };
 
-        const ready = holds.take(kind, id, { signal, timeout: 0 });
+        const ready = calls.take(kind, id, { signal, timeout: 0 });
 
         ready.catch(() => {});
         signal?.addEventListener('abort', () =>
-            holds.cancel(kind, id, signal.reason).catch(() => {}));
+            calls.cancel(kind, id, signal.reason).catch(() => {}));
 
         return {
             ready,
-            cancel: (more) => holds.cancel(kind, id, undefined, more),
-            [Symbol.asyncIterator]: () => holds.stream(kind, id, options),
+            cancel: (more) => calls.cancel(kind, id, undefined, more),
+            [Symbol.asyncIterator]: () => calls.stream(kind, id, options),
         };
     }
 
@@ -56,7 +56,7 @@ export const DataSync = callable(class DataSync extends RPCService {
 
     onNotification(content) {
         if (content?.type === 'delta') {
-            this._holds.tellAll(content.delta);
+            this._calls.tellAll(content.delta);
             this.deltaReceived.dispatch(content.delta);
         }
     }

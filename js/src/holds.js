@@ -1,3 +1,4 @@
+import { Calls } from './calls.js';
 import { SnorkyError } from './error.js';
 import { key } from './key.js';
 import { pauseOf } from './link.js';
@@ -28,13 +29,8 @@ const PASSING = [
  *                          call; whatever it is rejected with, it is tried
  *                          again
  */
-export class Holds {
-    #service;
+export class Holds extends Calls {
     #all = new Map();
-
-    constructor(service) {
-        this.#service = service;
-    }
 
     get(kind, params) {
         return this.#all.get(idOf(kind, params));
@@ -42,7 +38,7 @@ export class Holds {
 
     /* for the page */
     async take(kind, params = {}, options = {}) {
-        const { _options, _over } = this.#service.snorky;
+        const { _options, _over } = this.service.snorky;
         let hold = this.get(kind, params);
 
         options.signal?.throwIfAborted();
@@ -52,7 +48,7 @@ export class Holds {
         }
 
         if (hold?.page) {
-            const data = await this.#service.rpcCall(kind.take, params,
+            const data = await this.service.rpcCall(kind.take, params,
                                                      options);
 
             hold.data = undefined;
@@ -95,7 +91,7 @@ export class Holds {
      * connection needs no such call.
      */
     async change(hold, command, params, options) {
-        const { _options, isConnected } = this.#service.snorky;
+        const { _options, isConnected } = this.service.snorky;
         const resume = hold && _options?.resume;
 
         if (resume && !isConnected && (hold.held || !hold.busy)) {
@@ -103,7 +99,7 @@ export class Holds {
         }
 
         try {
-            return await this.#service.rpcCall(command, params, options);
+            return await this.service.rpcCall(command, params, options);
 
         } catch (error) {
             if (resume && error.code === 'disconnected') {
@@ -136,7 +132,7 @@ export class Holds {
         let hold;
 
         const open = (stream) => {
-            const { _over } = this.#service.snorky;
+            const { _over } = this.service.snorky;
 
             hold = this.get(kind, params)
                    ?? (_over || kind.call ? undefined : this.#add(kind, params));
@@ -168,9 +164,9 @@ export class Holds {
 
     /* nothing is held, until the next connection, if there is to be one */
     end(error) {
-        const { _options: { resume }, _over } = this.#service.snorky;
+        const { _options: { resume }, _over } = this.service.snorky;
 
-        this.#service._calls.end(error, _over);
+        super.end(error, _over);
 
         this.#each((hold) => {
             this.#pause(hold);
@@ -192,13 +188,13 @@ export class Holds {
 
     #add(kind, params) {
         const hold = {
-            id: idOf(kind, params), service: this.#service, kind, params,
+            id: idOf(kind, params), service: this.service, kind, params,
             tries: 0, streams: new Set(),
         };
 
         this.#all.set(hold.id, hold);
 
-        if (!kind.call || this.#service.snorky.isConnected) {
+        if (!kind.call || this.service.snorky.isConnected) {
             this.#call(hold);
         }
 
@@ -221,7 +217,7 @@ export class Holds {
 
         try {
             const data = await (kind.call?.(hold, signal)
-                ?? this.#service.rpcCall(kind.take, params,
+                ?? this.service.rpcCall(kind.take, params,
                                          { timeout: 0, signal, tell }));
 
             signal.aborted || tell(data);
@@ -254,7 +250,7 @@ export class Holds {
 
     #refused(hold, error) {
         const { kind, held } = hold;
-        const { snorky } = this.#service;
+        const { snorky } = this.service;
 
         if (!this.#has(hold)) {
             hold.page?.reject(error);
@@ -301,7 +297,7 @@ export class Holds {
             return;
         }
 
-        if (!hold.held && !this.#service.snorky.isConnected) {
+        if (!hold.held && !this.service.snorky.isConnected) {
             this.#drop(hold);
             hold.abort.abort();     /* it was not sent yet */
 
@@ -345,7 +341,7 @@ export class Holds {
     }
 
     #tellPage({ kind, params }, signal, more) {
-        this.#service[signal].dispatch({ command: kind.take, params, ...more });
+        this.service[signal].dispatch({ command: kind.take, params, ...more });
     }
 
     #each(code) {

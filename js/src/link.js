@@ -89,14 +89,11 @@ export class Link {
     #try() {
         const attempt = { state: 'connecting' };
 
-        const current = (code) => (value) => {
-            if (this.state === attempt) {
-                code(value);
-            }
-        };
+        const dial = (address) =>
+            this.state === attempt && this.#dial(address);
 
-        const dial = current((address) => this.#dial(address));
-        const fail = current((error) => this.#lost(1006, textOf(error)));
+        const fail = (error) =>
+            this.state === attempt && this.#lost(1006, textOf(error));
 
         this.#enter(attempt);
         this.#timer = setTimeout(fail, this.#options.connectTimeout,
@@ -228,7 +225,6 @@ export class Link {
 
     async #sleep(state, asking) {
         const { wait, ...end } = state;
-        const current = () => this.state === state;
 
         if (wait === undefined) {
             return;
@@ -236,15 +232,12 @@ export class Link {
 
         this.#timer = setTimeout(async () => {
             await asking;
-
-            if (current()) {
-                this.#try();
-            }
+            this.state === state && this.#try();
         }, wait === Infinity ? this.#options.maxWait : wait);
 
         const status = await asking;
 
-        if (status && current()) {
+        if (status && this.state === state) {
             this.#set({ ...end, state: 'refused', status });
         }
     }
@@ -357,5 +350,5 @@ function spreadOf(reason) {
 
 
 function textOf(error) {
-    return String(error?.message ?? error);
+    return `${error?.message ?? error}`;
 }

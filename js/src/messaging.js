@@ -16,11 +16,11 @@ export const Messaging = callable(class Messaging extends RPCService {
     }
 
     registerParticipant(params, options) {
-        return this._holds.take(NAME, params, options);
+        return this._calls.take(NAME, params, options);
     }
 
     unregisterParticipant(params, options) {
-        return this._holds.free(NAME, params, options);
+        return this._calls.free(NAME, params, options);
     }
 
     participant(name, options) {
@@ -29,13 +29,13 @@ export const Messaging = callable(class Messaging extends RPCService {
                 this.send({ sender: name, dest, body }, more),
 
             [Symbol.asyncIterator]: () =>
-                this._holds.stream(NAME, { name }, options),
+                this._calls.stream(NAME, { name }, options),
         };
     }
 
     onNotification(content) {
         if (content?.type === 'message') {
-            this._holds.tell(NAME, { name: content.dest }, content);
+            this._calls.tell(NAME, { name: content.dest }, content);
             this.messageReceived.dispatch(content);
         }
     }

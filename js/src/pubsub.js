@@ -14,11 +14,11 @@ export const PubSub = callable(class PubSub extends RPCService {
     }
 
     subscribe(params, options) {
-        return this._holds.take(CHANNEL, params, options);
+        return this._calls.take(CHANNEL, params, options);
     }
 
     unsubscribe(params, options) {
-        return this._holds.free(CHANNEL, params, options);
+        return this._calls.free(CHANNEL, params, options);
     }
 
     channel(channel, options) {
@@ -26,13 +26,13 @@ export const PubSub = callable(class PubSub extends RPCService {
             publish: (message, more) => this.publish({ channel, message }, more),
 
             [Symbol.asyncIterator]: () =>
-                this._holds.stream(CHANNEL, { channel }, options),
+                this._calls.stream(CHANNEL, { channel }, options),
         };
     }
 
     onNotification(content) {
         if (content?.type === 'message') {
-            this._holds.tell(CHANNEL, content, content.message);
+            this._calls.tell(CHANNEL, content, content.message);
             this.messagePublished.dispatch(content);
         }
     }

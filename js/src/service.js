@@ -1,4 +1,3 @@
-import { Calls } from './calls.js';
 import { Holds } from './holds.js';
 import { Signal } from './signal.js';
 
@@ -42,8 +41,7 @@ export const Service = callable(class Service {
 
 export const RPCService = callable(class RPCService extends Service {
     init() {
-        this._calls = new Calls(this);
-        this._holds = new Holds(this);
+        this._calls = new Holds(this);
         this.notificationReceived = new Signal();
         this.resumed = new Signal();
         this.lost = new Signal();

@@ -93,7 +93,7 @@ export class Snorky {
 
     close() {
         this.#link.close();
-        this.#each((holds) => holds.close());
+        this.#each((calls) => calls.close());
         [this, ...Object.values(this.services)].forEach(disposeAll);
     }
 
@@ -167,7 +167,7 @@ export class Snorky {
     /* first what was there before, then what the page has to say */
     #opened(state) {
         const first = !this.#before;
-        const all = Promise.all(this.#each((holds) => holds.resume()));
+        const all = Promise.all(this.#each((calls) => calls.resume()));
 
         this.#before = true;
         this.stateChanged.dispatch(state);
@@ -200,7 +200,7 @@ export class Snorky {
     }
 
     #end(error) {
-        this.#each((holds) => holds.end(error));
+        this.#each((calls) => calls.end(error));
     }
 
     _received(text) {
@@ -228,7 +228,7 @@ export class Snorky {
 
     #each(code) {
         return Object.values(this.services)
-            .flatMap(({ _holds }) => _holds ? [code(_holds)] : []);
+            .flatMap(({ _calls }) => _calls ? [code(_calls)] : []);
     }
 
     #say(...what) {

@@ -36,7 +36,7 @@ export function transportsOf(url, options) {
     }
 
     if (all.length === 0) {
-        throw new Error('No WebSocket here: give one as an option');
+        throw new Error('No WebSocket here');
     }
 
     return all;
