@@ -19,7 +19,7 @@ use Snorky;
 
 
 my $t = Test::Nginx->new()
-    ->has(qw/ http access auth_basic gzip map rewrite /)->plan(177);
+    ->has(qw/ http access auth_basic gzip map rewrite /)->plan(178);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -335,10 +335,13 @@ is(post('/backend', '')->{status}, 400, 'an empty body is malformed');
 is(post('/backend', [ ])->{status}, 400, 'also as no chunks');
 is(post('/backend', undef)->{status}, 400, 'and so is none');
 
-for my $service (qw/ nobody Echo messaging_backend private_echo /, '') {
+for my $service (qw/ nobody Echo messaging_backend private_echo /, ' ') {
     is(post('/backend', qq/{"service":"$service","message":1}/)->{status}, 404,
         "the service \"$service\" is not found");
 }
+
+is(post('/backend', '{"service":"","message":1}')->{body},
+    '{"service":"","message":1}', 'but the one without a name is');
 
 is(post('/error', '{')->{body}, 'own page', 'a 400 may have a page of its own');
 is(post('/error', '{"service":"nobody","message":1}')->{body}, 'own page',

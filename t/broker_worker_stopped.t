@@ -24,7 +24,7 @@ use Snorky::Stop;
 my $seed = $ENV{TEST_SNORKY_SEED} || int rand 2 ** 31;
 srand $seed;
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(58)->todo_alerts();
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(59)->todo_alerts();
 
 my $conf = <<'EOC';
 
@@ -190,6 +190,8 @@ $new->rpc('messaging', 'publish', { channel => 'c', message => 'missed' });
 continue_process($worker->{pid});
 
 is($c->close_in() // $c->{why}, 1012, 'its client is closed with 1012');
+is($c->{closed}{reason}, 'service restart; spread=10000',
+    'at once with all others, who should not all come back so');
 is(json([ $c->notifications() ]), '[]', 'and sees no gap');
 $_->{sock}->close() for $c, $new;
 is(wait_until { !grep { $old{$_} } keys %{ { processes($t) } } }, 1,

@@ -580,7 +580,9 @@ sub reasons {
     my %text = $code =~ /define (NGX_SNORKY_\w+) +("[^"]+")/g;
     my %found;
 
-    (my $code = $code) =~ s/\b(NGX_SNORKY_\w+)\b/$text{$1} \/\/ $1/ge;
+    (my $code = $code)
+        =~ s/\bngx_snorky_hub_reason\([\w>-]+\)/NGX_SNORKY_HUB_AT_ONCE/g;
+    $code =~ s/\b(NGX_SNORKY_\w+)\b/$text{$1} \/\/ $1/ge;
 
     for my $call ('session_close', 'hub_close_sessions', 'ws_end_stop',
         'ws_fail', 'ws_in_fail')
@@ -588,7 +590,9 @@ sub reasons {
         while ($code =~ /ngx_snorky_$call\(\s*[^,;()]+,\s*(\w+),
             \s*"([^"]+)"\)/xg)
         {
-            $found{($number{$1} // $1) . " $2"} = 1;
+            my ($number, $reason) = ($number{$1} // $1, $2);
+
+            $found{"$number " . ($reason =~ s/%\w/.../r)} = 1;
         }
     }
 

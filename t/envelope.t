@@ -18,7 +18,7 @@ use Test::Nginx;
 use Snorky;
 
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(210);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(214);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -153,7 +153,7 @@ discarded("a service that is $_", qq/{"service":$_,"message":1}/)
 # nobody is there for it
 
 discarded("the service $_", qq/{"service":$_,"message":1}/)
-    for qw/ "nobody" "" "Echo" "ech" "echoo" " echo" "echo\u0000" "hidden"
+    for qw/ "nobody" " " "Echo" "ech" "echoo" " echo" "echo\u0000" "hidden"
             "public\/echo" "\ud800" /;
 
 
@@ -283,6 +283,15 @@ for my $content (
 is(raw('{"service":"echo","message":' . "\n\t1.0\r\n" . '}'),
     '{"service":"echo","message":1.0}',
     'white space around the content does not');
+
+
+# the service without a name, which every registry has
+
+is(raw('{"service":"","message":0}'), '{"service":"","message":0}',
+    'a probe comes back');
+is(raw('{"message":[1.0,"\u0041"],"service":""}'),
+    '{"service":"","message":[1.0,"\u0041"]}', 'as it was sent');
+discarded('a probe without a message', '{"service":""}');
 
 
 # a thousand bad messages are a thousand, and no more than that

@@ -23,7 +23,7 @@ use Snorky::Load;
 
 my $reloads = 20;
 
-my $t = Test::Nginx->new()->has(qw/ http /)->plan(43);
+my $t = Test::Nginx->new()->has(qw/ http /)->plan(45);
 
 my $conf = <<'EOC';
 
@@ -247,6 +247,8 @@ $t->reload();
 
 is(join(' ', codes(@old)), join(' ', (1012) x 40),
     'worker_shutdown_timeout closes with 1012');
+is($old[-1]{closed}{reason}, 'service restart; spread=60000',
+    'with the time over which so many should come back');
 my $took = time() - $start;
 cmp_ok($took, '<', 20, sprintf 'before snorky_drain does (%.1f s)', $took);
 
@@ -260,6 +262,8 @@ reload_and_wait($t);
 $t->reload();
 is(join(' ', codes(@old)),
     join(' ', (1012) x 40), 'snorky_drain 0 closes at once');
+is(join(', ', sort keys %{ { map { $_->{closed}{reason} => 1 } @old } }),
+    'service restart', 'who may also come back at once');
 
 
 # --- quit and stop ----------------------------------------------------------

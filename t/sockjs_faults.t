@@ -97,6 +97,7 @@ EOC
 
 my $interrupted = 'c[1002,"Connection interrupted"]';
 my $restart = 'c[1012,"service restart"]';
+my $at_once = 'c[1012,"service restart; spread=10"]';
 my ($s, $r, @slots);
 
 ends();
@@ -287,7 +288,7 @@ sub stopped {
     continue_process($pid);
     wait_until { live() == 4 };
 
-    is($near->frame(), $restart, 'who had been with the worker is closed');
+    is($near->frame(), $at_once, 'who had been with the worker is closed');
     is($far->send('x'), 204, 'the name has one session');
     is($idle->poll(), 'a["x"]', 'also for the worker that stood still');
     is($idle->with(worker => $other)->send('y'), 204, 'and the others');
@@ -314,7 +315,7 @@ sub stopped {
     my @frames;
     while (defined(my $frame = $r->frame())) { push @frames, $frame }
 
-    like("@frames", qr/^(?:a\["two"\] )?\Q$restart\E$/,
+    like("@frames", qr/^(?:a\["two"\] )?\Q$at_once\E$/,
         'and the response says so when it goes on');
 
     # the sender's: it is not known whether it was taken, but not twice
@@ -467,7 +468,7 @@ sub anew {
         'a worker dies while it changes the records');
 
     like(join(' ', map { $_->frame() // $_->{why} } @responses),
-        qr/^(?:(?:\Q$restart\E|\Q$interrupted\E) ?){4}$/,
+        qr/^(?:(?:\Q$at_once\E|\Q$interrupted\E) ?){4}$/,
         'all responses are told');
     is(join(' ', map { $_->with(worker => $others[0])->send('x') } @sessions),
         '404 404 404 404', 'no session is found');

@@ -72,7 +72,7 @@ EOC
 $t->run();
 
 my $interrupted = 'c[1002,"Connection interrupted"]';
-my $restart = 'c[1012,"service restart"]';
+my $restart = 'c[1012,"service restart; spread=10"]';
 my @receiving = qw/ xhr jsonp xhr_streaming eventsource htmlfile /;
 my ($s, $o, $r);
 

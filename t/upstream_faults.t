@@ -25,7 +25,12 @@ my $t = Test::Nginx->new()
               limit_conn gunzip sub socket_ssl /)
     ->has_daemon('openssl')->plan(255)->todo_alerts();
 
-$t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
+# since 1.29.7, an upstream keeps connections unless it is told not to
+
+my ($minor, $patch) = `'$Test::Nginx::NGINX' -v 2>&1`
+    =~ m{nginx/1\.(\d+)\.(\d+)};
+my $alone = $minor * 100 + $patch >= 2907 ? 'keepalive 0;' : '';
+my $conf = <<'EOC';
 
 %%TEST_GLOBALS%%
 
@@ -84,6 +89,7 @@ http {
 
     upstream app {
         server 127.0.0.1:%%PORT_8090%% max_fails=0;
+        %%ALONE%%
     }
 
     upstream kept {
@@ -94,6 +100,7 @@ http {
     upstream second {
         server 127.0.0.1:%%PORT_8091%% max_fails=0;
         server 127.0.0.1:%%PORT_8090%% backup max_fails=0;
+        %%ALONE%%
     }
 
     proxy_http_version 1.1;
@@ -302,6 +309,9 @@ http {
 }
 
 EOC
+
+$t->write_file_expand('nginx.conf',
+    at_level($t, 'info', $conf =~ s/%%ALONE%%/$alone/gr));
 
 $t->write_file('file.json', '[1,2]');
 $t->write_file('large.json', '"' . 'x' x 100_000 . '"');

@@ -36,6 +36,7 @@ static void ngx_snorky_hub_resume(ngx_snorky_hub_t *hub,
 static void ngx_snorky_hub_set_wait_timer(ngx_snorky_hub_t *hub);
 static void ngx_snorky_hub_wait_handler(ngx_event_t *ev);
 static ngx_snorky_session_t *ngx_snorky_hub_overdue(ngx_snorky_hub_t *hub);
+static void ngx_snorky_hub_set_reason(ngx_snorky_hub_t *hub);
 static void ngx_snorky_hub_drain_handler(ngx_event_t *ev);
 static void ngx_snorky_hub_clean_handler(ngx_event_t *ev);
 
@@ -64,6 +65,8 @@ ngx_snorky_hub_open(ngx_cycle_t *cycle, ngx_snorky_hub_conf_t *conf)
 
     hub->log = cycle->log;
     hub->drain = conf->drain;
+    ngx_snorky_hub_set_reason(hub);
+
     hub->asker = conf->asker;
     hub->registries = conf->registries;
 
@@ -430,12 +433,28 @@ ngx_snorky_hub_overdue(ngx_snorky_hub_t *hub)
 
 
 static void
+ngx_snorky_hub_set_reason(ngx_snorky_hub_t *hub)
+{
+    u_char  *p;
+
+    if (hub->drain) {
+        p = ngx_sprintf(hub->at_once, NGX_SNORKY_HUB_AT_ONCE, hub->drain);
+
+    } else {
+        p = ngx_sprintf(hub->at_once, NGX_SNORKY_HUB_TURN);
+    }
+
+    *p = '\0';
+}
+
+
+static void
 ngx_snorky_hub_lost(void *data)
 {
     ngx_snorky_hub_t *hub = data;
 
     ngx_snorky_hub_close_sessions(hub, NGX_SNORKY_HUB_RESTART,
-                                  "service restart");
+                                  ngx_snorky_hub_reason(hub));
 
     ngx_snorky_mailbox_lost(hub->mailbox);
     ngx_snorky_occupancy_lost(hub);

@@ -25,6 +25,12 @@
 /* why a session is closed: its worker quits, or was given up */
 #define NGX_SNORKY_HUB_RESTART  1012
 
+/* the reason, where closes are spread over the time of snorky_drain */
+#define NGX_SNORKY_HUB_TURN     "service restart"
+
+/* where all are closed at once, and should come back over that time, in ms */
+#define NGX_SNORKY_HUB_AT_ONCE  "service restart; spread=%M"
+
 
 typedef struct ngx_snorky_mailbox_s  ngx_snorky_mailbox_t;
 
@@ -67,6 +73,8 @@ typedef struct {
 
     ngx_msec_t                 drain;
     ngx_msec_t                 drain_until;
+    u_char                     at_once[sizeof(NGX_SNORKY_HUB_AT_ONCE)
+                                       + NGX_INT64_LEN];
 
     ngx_array_t               *registries;
     ngx_queue_t                outboxes;    /* of events */
@@ -95,6 +103,9 @@ void ngx_snorky_hub_close(ngx_snorky_hub_t *hub);
 /* whether nobody is connected */
 #define ngx_snorky_hub_deserted(hub)                                          \
     (ngx_queue_empty(&(hub)->sessions) && ngx_queue_empty(&(hub)->ending))
+
+/* the reason of NGX_SNORKY_HUB_RESTART for all at once; a string of C */
+#define ngx_snorky_hub_reason(hub)  ((const char *) (hub)->at_once)
 
 /*
  * The worker ends at once: sessions are closed next, and what they have in the

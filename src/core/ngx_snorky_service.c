@@ -11,6 +11,7 @@
 #include "ngx_snorky_news.h"
 #include "ngx_snorky_option.h"
 #include "ngx_snorky_envelope.h"
+#include "ngx_snorky_probe.h"
 #include "ngx_snorky.h"
 #include "ngx_snorky_type.h"
 #include "ngx_snorky_utf8.h"
@@ -638,6 +639,12 @@ ngx_snorky_service_find(ngx_snorky_registry_t *registry,
         if (ngx_snorky_json_string_is(name, &service[i]->name)) {
             return service[i];
         }
+    }
+
+    /* no service that was configured has an empty name */
+
+    if (ngx_snorky_json_string_is(name, &ngx_snorky_probe.name)) {
+        return &ngx_snorky_probe;
     }
 
     return NULL;

@@ -139,7 +139,7 @@ ngx_snorky_session_end(ngx_snorky_session_t *s)
         return;
     }
 
-    ngx_snorky_session_close(s, NGX_SNORKY_HUB_RESTART, "service restart");
+    ngx_snorky_session_close(s, NGX_SNORKY_HUB_RESTART, NGX_SNORKY_HUB_TURN);
 }
 
 

@@ -35,6 +35,8 @@ static char *ngx_snorky_directive_registry_service(ngx_conf_t *cf,
     ngx_command_t *dummy, void *conf);
 static char *ngx_snorky_directive_handler(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_handler_pt handler);
+static char *ngx_snorky_directive_sockjs_handler(ngx_conf_t *cf,
+    ngx_command_t *cmd, ngx_snorky_loc_conf_t *slcf);
 static char *ngx_snorky_directive_registry_name(ngx_conf_t *cf,
     ngx_snorky_loc_conf_t *slcf);
 static char *ngx_snorky_directive_compile(ngx_conf_t *cf, ngx_str_t *text,
@@ -311,14 +313,11 @@ ngx_snorky_directive_sockjs(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_snorky_loc_conf_t *slcf = conf;
 
-    slcf->websocket = 1;
-    slcf->sockjs_used = 1;
-
     if (ngx_snorky_directive_registry_name(cf, slcf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
-    return ngx_snorky_directive_handler(cf, cmd, ngx_snorky_sockjs_handler);
+    return ngx_snorky_directive_sockjs_handler(cf, cmd, slcf);
 }
 
 
@@ -328,11 +327,9 @@ ngx_snorky_directive_sockjs_echo(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_snorky_loc_conf_t *slcf = conf;
 
-    slcf->websocket = 1;
-    slcf->sockjs_used = 1;
     slcf->echo = 1;
 
-    return ngx_snorky_directive_handler(cf, cmd, ngx_snorky_sockjs_handler);
+    return ngx_snorky_directive_sockjs_handler(cf, cmd, slcf);
 }
 
 
@@ -342,9 +339,18 @@ ngx_snorky_directive_sockjs_close(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_snorky_loc_conf_t *slcf = conf;
 
+    slcf->go_away = 1;
+
+    return ngx_snorky_directive_sockjs_handler(cf, cmd, slcf);
+}
+
+
+static char *
+ngx_snorky_directive_sockjs_handler(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_snorky_loc_conf_t *slcf)
+{
     slcf->websocket = 1;
     slcf->sockjs_used = 1;
-    slcf->go_away = 1;
 
     return ngx_snorky_directive_handler(cf, cmd, ngx_snorky_sockjs_handler);
 }

@@ -518,7 +518,7 @@ ngx_snorky_sockjs_close_worker(ngx_snorky_worker_t *worker)
 
     if (ngx_exiting) {
         ngx_snorky_sockjs_request_lost(worker, NGX_SNORKY_WS_SERVICE_RESTART,
-                                       "service restart");
+                                       ngx_snorky_hub_reason(worker->hub));
     } else {
         ngx_snorky_sockjs_request_lost(worker, NGX_SNORKY_WS_GOING_AWAY,
                                        "server stops");
@@ -567,9 +567,11 @@ ngx_snorky_sockjs_unblocked(void *data)
 static void
 ngx_snorky_sockjs_lost(void *data)
 {
-    ngx_snorky_sockjs_session_lost(data);
-    ngx_snorky_sockjs_request_lost(data, NGX_SNORKY_WS_SERVICE_RESTART,
-                                   "service restart");
+    ngx_snorky_worker_t *worker = data;
+
+    ngx_snorky_sockjs_session_lost(worker);
+    ngx_snorky_sockjs_request_lost(worker, NGX_SNORKY_WS_SERVICE_RESTART,
+                                   ngx_snorky_hub_reason(worker->hub));
 }
 
 

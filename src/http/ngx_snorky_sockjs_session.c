@@ -13,7 +13,7 @@
 #include "ngx_snorky_mailbox.h"
 #include "ngx_snorky_sockjs_inbox.h"
 #include "ngx_snorky_sockjs_out.h"
-#include "ngx_snorky_ws_frame.h"
+#include "ngx_snorky_ws.h"
 
 
 /* sessions that are flushed in one round of the event loop */
@@ -577,20 +577,11 @@ ngx_snorky_sockjs_session_close(ngx_snorky_session_t *s, ngx_uint_t code,
 static uint64_t *
 ngx_snorky_sockjs_session_counter(ngx_snorky_stats_t *stats, ngx_uint_t code)
 {
-    switch (code) {
-
-    case NGX_SNORKY_WS_PROTOCOL_ERROR:
+    if (code == NGX_SNORKY_WS_PROTOCOL_ERROR) {
         return &stats->closed_lost;
-
-    case NGX_SNORKY_WS_TRY_AGAIN_LATER:
-        return &stats->closed_slow;
-
-    case NGX_SNORKY_WS_SERVICE_RESTART:
-        return &stats->closed_restart;
-
-    default:
-        return &stats->closed_other;
     }
+
+    return ngx_snorky_ws_counter(stats, code);
 }
 
 
@@ -736,7 +727,7 @@ ngx_snorky_sockjs_session_close_all(ngx_snorky_worker_t *worker)
         if (ngx_exiting) {
             ngx_snorky_session_close(&session->peer.session,
                                      NGX_SNORKY_WS_SERVICE_RESTART,
-                                     "service restart");
+                                     ngx_snorky_hub_reason(worker->hub));
         } else {
             ngx_snorky_session_close(&session->peer.session,
                                      NGX_SNORKY_WS_GOING_AWAY,

@@ -461,7 +461,7 @@ ngx_snorky_websocket_lean_read_handler(ngx_event_t *rev)
         /* at worker_shutdown_timeout */
 
         ngx_snorky_ws_end_stop(ws, NGX_SNORKY_WS_SERVICE_RESTART,
-                                  "service restart");
+                                  ngx_snorky_hub_reason(ws->worker->hub));
         ngx_snorky_ws_end_free(ws);
         return;
     }
@@ -719,7 +719,7 @@ ngx_snorky_websocket_cleanup(void *data)
 
     if (ws->peer.request) {
         ngx_snorky_ws_end_stop(ws, NGX_SNORKY_WS_SERVICE_RESTART,
-                                  "service restart");
+                                  ngx_snorky_hub_reason(ws->worker->hub));
     }
 }
 
@@ -744,7 +744,7 @@ ngx_snorky_websocket_close_worker(ngx_snorky_worker_t *worker)
 
         if (ngx_exiting) {
             ngx_snorky_ws_end_stop(ws, NGX_SNORKY_WS_SERVICE_RESTART,
-                                      "service restart");
+                                      ngx_snorky_hub_reason(ws->worker->hub));
         } else {
             ngx_snorky_ws_end_stop(ws, NGX_SNORKY_WS_GOING_AWAY,
                                       "server stops");

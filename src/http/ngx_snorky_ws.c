@@ -22,12 +22,8 @@ ngx_snorky_ws_count(ngx_snorky_ws_t *ws, uint64_t *counter)
 
 
 uint64_t *
-ngx_snorky_ws_counter(ngx_snorky_ws_t *ws, ngx_uint_t code)
+ngx_snorky_ws_counter(ngx_snorky_stats_t *stats, ngx_uint_t code)
 {
-    ngx_snorky_stats_t  *stats;
-
-    stats = ngx_snorky_ws_stats(ws);
-
     switch (code) {
 
     case NGX_SNORKY_WS_PROTOCOL_ERROR:

@@ -83,7 +83,7 @@ typedef struct {
 
 /* counts why the connection ends, once; the counter for one of our codes */
 void ngx_snorky_ws_count(ngx_snorky_ws_t *ws, uint64_t *counter);
-uint64_t *ngx_snorky_ws_counter(ngx_snorky_ws_t *ws, ngx_uint_t code);
+uint64_t *ngx_snorky_ws_counter(ngx_snorky_stats_t *stats, ngx_uint_t code);
 
 
 #endif /* _NGX_SNORKY_WS_H_INCLUDED_ */

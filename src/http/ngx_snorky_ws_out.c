@@ -119,7 +119,8 @@ ngx_snorky_ws_out_close(ngx_snorky_ws_t *ws, ngx_uint_t code,
 
     ws->peer.close_code = code;
 
-    ngx_snorky_ws_count(ws, ngx_snorky_ws_counter(ws, code));
+    ngx_snorky_ws_count(ws, ngx_snorky_ws_counter(ngx_snorky_ws_stats(ws),
+                                                  code));
     ngx_snorky_timeout_set(&ws->timeout, ws->conf->closing);
 
     text.len = ngx_snorky_ws_build_close(frame, code, reason ? &text : NULL)

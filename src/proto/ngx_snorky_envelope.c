@@ -10,10 +10,6 @@
 #include "ngx_snorky_envelope.h"
 
 
-#define NGX_SNORKY_ENVELOPE_BEFORE  "{\"service\":\""
-#define NGX_SNORKY_ENVELOPE_AFTER   "\",\"message\":"
-
-
 static ngx_str_t  ngx_snorky_envelope_name_service = ngx_string("service");
 static ngx_str_t  ngx_snorky_envelope_name_message = ngx_string("message");
 static ngx_str_t  ngx_snorky_envelope_name_command = ngx_string("command");

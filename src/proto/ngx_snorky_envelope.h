@@ -59,8 +59,10 @@ u_char *ngx_snorky_envelope_head(ngx_pool_t *pool, ngx_str_t *name,
 /* the name in it, escaped, without quotes */
 void ngx_snorky_envelope_escaped(ngx_str_t *head, ngx_str_t *name);
 
-/* what stands behind them */
-#define NGX_SNORKY_ENVELOPE_TAIL  "}"
+/* what stands around a service's name, and behind the content */
+#define NGX_SNORKY_ENVELOPE_BEFORE  "{\"service\":\""
+#define NGX_SNORKY_ENVELOPE_AFTER   "\",\"message\":"
+#define NGX_SNORKY_ENVELOPE_TAIL    "}"
 
 /* the most parts that an answer has */
 #define NGX_SNORKY_ENVELOPE_PARTS  5

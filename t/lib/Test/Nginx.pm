@@ -150,11 +150,11 @@ sub finish {
 
     if (Test::More->builder()->expected_tests()) {
         my ($alerts, $reports) = $self->scan_log();
+        my $builder = Test::More->builder();
 
-        {
-            local $Test::Nginx::TODO = $self->{_alerts} ? undef : 'alerts';
-            Test::More::is(join("\n", @$alerts), '', 'no alerts');
-        }
+        $builder->todo_start('alerts') unless $self->{_alerts};
+        Test::More::is(join("\n", @$alerts), '', 'no alerts');
+        $builder->todo_end() unless $self->{_alerts};
 
         Test::More::is(join("\n", @$reports), '', 'no sanitizer errors');
     }
