@@ -32,7 +32,7 @@ export class SingleItemCollection extends Collection {
     }
 
     insert() {
-        console.error("Snorky: a single item can't be inserted");
+        console.error('Snorky: no insert here');
     }
 
     getIterator() {
@@ -105,7 +105,7 @@ export class CollectionDeltaProcessor {
         const collection = found?.getIterator ? found : found?.[tag];
 
         if (!collection) {
-            console.error('Snorky: no collection for', delta);
+            console.error('Snorky: no collection', delta);
 
         } else if (type === 'insert') {
             collection.insert(data);

@@ -47,11 +47,21 @@ export const DataSync = callable(class DataSync extends RPCService {
     async _acquire(hold, authorize, signal) {
         hold.params = {};
 
-        const token = await authorize(signal);
-        const params = { token };
+        const params = { token: await authorize(signal) };
 
-        await this.acquireSubscription(params, { timeout: 0, signal });
-        hold.params = params;
+        try {
+            await this.acquireSubscription(params, { timeout: 0, signal });
+            hold.params = params;
+            return null;
+
+        } catch (error) {
+            /* cancelled meanwhile, and the server may have had the call */
+            if (signal.aborted && this.snorky.isConnected) {
+                this.cancelSubscription(params).catch(() => {});
+            }
+
+            throw error;
+        }
     }
 
     onNotification(content) {

@@ -13,6 +13,8 @@ const PASSING = [
     'Too many calls', 'Internal error',
 ];
 
+const CANCELLED = ['closed', 'Cancelled'];
+
 
 /*
  * What a client holds of one service: channels, names, documents.  Each is had
@@ -48,8 +50,7 @@ export class Holds extends Calls {
         }
 
         if (hold?.page) {
-            const data = await this.service.rpcCall(kind.take, params,
-                                                     options);
+            const data = await this.service.rpcCall(kind.take, params, options);
 
             hold.data = undefined;
             return this.#make(hold, data);
@@ -82,6 +83,7 @@ export class Holds extends Calls {
             throw new SnorkyError('rpc', kind.none);
         }
 
+        hold.page.reject(new SnorkyError(...CANCELLED));
         hold.page = undefined;
         return null;
     }
@@ -120,10 +122,11 @@ export class Holds extends Calls {
         const hold = this.get(kind, params);
 
         if (hold) {
-            hold.page?.reject(error ?? new SnorkyError('closed', 'Cancelled'));
+            hold.page?.reject(error ?? new SnorkyError(...CANCELLED));
             endLoops(hold, error);
-            await (hold.params.token ? this.#end(hold, kind, hold.params, options)
-                               : this.#drop(hold));
+            await (hold.params.token
+                   ? this.#end(hold, kind, hold.params, options)
+                   : this.#drop(hold));
         }
     }
 
@@ -134,8 +137,8 @@ export class Holds extends Calls {
         const open = (stream) => {
             const { _over } = this.service.snorky;
 
-            hold = this.get(kind, params)
-                   ?? (_over || kind.call ? undefined : this.#add(kind, params));
+            hold = this.get(kind, params) ?? (_over || kind.call
+                ? undefined : this.#add(kind, params));
             hold ? hold.streams.add(stream) : stream.end(_over);
         };
 
@@ -218,7 +221,7 @@ export class Holds extends Calls {
         try {
             const data = await (kind.call?.(hold, signal)
                 ?? this.service.rpcCall(kind.take, params,
-                                         { timeout: 0, signal, tell }));
+                                        { timeout: 0, signal, tell }));
 
             signal.aborted || tell(data);
 
@@ -234,7 +237,8 @@ export class Holds extends Calls {
         const again = hold.held;
 
         hold.held = true;
-        hold.page?.resolve(this.#make(hold, data));
+        this.#make(hold, data);
+        hold.page?.resolve(hold.data);
 
         if (again && this.#has(hold)) {
             this.#tellPage(hold, 'resumed', { data });

@@ -62,7 +62,7 @@ export class Link {
             this.#try();
 
         } else if (this.#is('connecting', 'open')) {
-            this.#end('waiting', 1000, 'restart', { wait: 0 });
+            this.#end('waiting', 1000, '', { wait: 0 });
         }
     }
 
@@ -97,7 +97,7 @@ export class Link {
 
         this.#enter(attempt);
         this.#timer = setTimeout(fail, this.#options.connectTimeout,
-                                 'no connection in time');
+                                 'No answer in time');
         this.#owner._changed(attempt);
 
         const { url } = this.transports[0];

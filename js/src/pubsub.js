@@ -23,7 +23,8 @@ export const PubSub = callable(class PubSub extends RPCService {
 
     channel(channel, options) {
         return {
-            publish: (message, more) => this.publish({ channel, message }, more),
+            publish: (message, more) =>
+                this.publish({ channel, message }, more),
 
             [Symbol.asyncIterator]: () =>
                 this._calls.stream(CHANNEL, { channel }, options),

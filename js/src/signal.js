@@ -112,7 +112,7 @@ export class Signal {
                                   binding);
 
         } else if (binding.once !== once) {
-            throw new Error('A listener is added or added once, not both');
+            throw new Error('It is added already, in another way');
         }
 
         if (this.memorize && this.#last !== null) {
