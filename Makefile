@@ -40,8 +40,7 @@ export CC NGINX_SRC NGINX_BINARY JOBS INCLUDEDIR
 
 .PHONY: help run test build unit fuzz check sanitize valgrind install clean
 .PHONY: build-clang build-faults build-foreign build-sanitize client suite
-.PHONY: suite-lean tree
-.PHONY: bench instructions profile
+.PHONY: suite-lean tree bench instructions profile deb deb-test
 .DELETE_ON_ERROR:
 
 
@@ -91,7 +90,7 @@ $(NPM): package-lock.json
 # With TESTS, only those files of t/ are run.
 
 ifeq ($(TESTS),)
-test:  ## all that follows up to "check", then the suites (TESTS=t/x.t JOBS=2)
+test:  ## all that follows up to "check", the suites, packages (TESTS=t/x.t JOBS=2)
 	@util/deps test
 	@$(MAKE) -s check
 	@$(MAKE) -s build
@@ -101,6 +100,7 @@ test:  ## all that follows up to "check", then the suites (TESTS=t/x.t JOBS=2)
 	@$(MAKE) -s fuzz
 	@$(MAKE) -s suite
 	@$(MAKE) -s suite-lean
+	@$(MAKE) -s deb-test
 else
 test:
 	@util/deps test
@@ -210,6 +210,17 @@ bench:  ## nchan, Node's ws, the least possible: docs/benchmarks.md (BENCH_FLAGS
 	@$(MAKE) -s build
 	-@$(MAKE) -s $(NPM)
 	@bench/run $(BENCH_FLAGS)
+
+deb:  ## Debian packages of the module and its header, in build/deb
+	@util/deps deb
+	@util/deb build/deb
+
+deb-test:  ## they are built twice, looked at, installed, used, removed (root)
+	@util/deps deb-test
+	@util/deb build/deb
+	@util/deb build/deb-again
+	@util/deb-test look build/deb build/deb-again
+	@util/deb-test use build/deb
 
 install: build  ## the module to nginx's others, and the header (DESTDIR= INCLUDEDIR=)
 	@util/install $(MODULE) $(DESTDIR)
