@@ -32,13 +32,15 @@ INCLUDEDIR =
 MODULE = build/ngx_snorky_module.so
 FAULTS = build/faults/ngx_snorky_module.so
 FOREIGN = build/foreign
+CLIENT = build/js
+NPM = node_modules/.package-lock.json
 TREE = build/nginx-dev
 
 export CC NGINX_SRC NGINX_BINARY JOBS INCLUDEDIR
 
 .PHONY: help run test build unit fuzz check sanitize valgrind install clean
-.PHONY: build-clang build-faults build-foreign build-sanitize suite suite-lean tree
-.PHONY: bench instructions profile deb deb-test
+.PHONY: build-clang build-faults build-foreign build-sanitize client suite
+.PHONY: suite-lean tree bench instructions profile deb deb-test
 .DELETE_ON_ERROR:
 
 
@@ -70,14 +72,15 @@ build-faults:
 build-foreign: build
 	@util/foreign $(MODULE) $(FOREIGN)
 
+client: $(NPM)  ## the JavaScript client, as npm has it, in build/js
+	@util/client $(CLIENT)
+
 # another compiler's warnings
 build-clang:
 	@CC=clang util/build build/nginx-clang build/clang/ngx_snorky_module.so
 
 
 # what the tests use of npm's packages, and the demo, which can do without
-
-NPM = node_modules/.package-lock.json
 
 $(NPM): package-lock.json
 	@npm ci --no-audit --no-fund --ignore-scripts --cache build/npm
@@ -104,12 +107,12 @@ test:
 	@$(MAKE) -s suite
 endif
 
-suite: build build-faults build-foreign $(NPM)
+suite: build build-faults build-foreign client
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
 	    TEST_SNORKY_FOREIGN=$(CURDIR)/$(FOREIGN) util/suite $(TESTS)
 
-suite-lean: build build-faults build-foreign $(NPM)  ## a part of the suite with snorky_lean on (JOBS=2)
+suite-lean: build build-faults build-foreign client  ## a part of the suite with snorky_lean on (JOBS=2)
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
 	    TEST_SNORKY_FOREIGN=$(CURDIR)/$(FOREIGN) \
@@ -182,7 +185,7 @@ check:  ## layers, names and style of the sources
 
 sanitize:  ## nginx and module with ASan and UBSan, and the suite against them
 	@util/deps sanitize
-	@$(MAKE) -s build-sanitize $(NPM)
+	@$(MAKE) -s build-sanitize client
 	@util/sanitize test build/sanitize $(TESTS)
 
 build-sanitize:
@@ -191,7 +194,7 @@ build-sanitize:
 
 valgrind:  ## the suite with nginx under valgrind, slow (TESTS=t/x.t)
 	@util/deps valgrind
-	@$(MAKE) -s build build-faults build-foreign $(NPM)
+	@$(MAKE) -s build build-faults build-foreign client
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
 	    TEST_SNORKY_FOREIGN=$(CURDIR)/$(FOREIGN) \
