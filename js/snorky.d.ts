@@ -22,15 +22,12 @@ export interface Binding {
 
 /**
  * Tells its listeners, the one with the highest priority first.  Its methods
- * are those of js-signals.  `for await (const value of signal)` has the first
+ * are those of js-signals, but for memorize() and forget().  `for await (const value of signal)` has the first
  * argument of each dispatch from the loop's beginning on.
  */
 export class Signal<A extends unknown[] = any[]> {
     /** Nobody is told while it is false. */
     active: boolean;
-
-    /** Whether the last dispatch is told to those who are added later. */
-    memorize: boolean;
 
     add(listener: (...args: A) => unknown, context?: unknown,
         priority?: number): Binding;
@@ -43,7 +40,6 @@ export class Signal<A extends unknown[] = any[]> {
 
     /** Called in a listener: the others are not told this time. */
     halt(): void;
-    forget(): void;
     dispatch(...args: A): void;
     dispose(): void;
 

@@ -1,14 +1,13 @@
 /*
  * Makes a class as pages of the original do, in the manner of my-class:
  *
- *   Class(body), Class(Super, body), Class(Super, Other..., body)
+ *   Class(body), Class(Super, body)
  *
- * The body has "constructor", methods, and "STATIC"; what the others have is
- * taken over where the class has none of the name.
+ * The body has "constructor", methods, and "STATIC".
  */
 export function Class(...parts) {
     const body = parts.pop();
-    const [Super, ...others] = parts;
+    const [Super] = parts;
     const { STATIC, ...methods } = body;
     const Made = Object.hasOwn(body, 'constructor') ? body.constructor
                                                     : inherited(Super);
@@ -17,14 +16,6 @@ export function Class(...parts) {
         Object.setPrototypeOf(Made, Super);
         Made.prototype = Object.create(Super.prototype);
         Made.Super = Super;
-    }
-
-    for (const { prototype } of others) {
-        for (const name in prototype) {
-            if (!(name in Made.prototype)) {
-                Made.prototype[name] = prototype[name];
-            }
-        }
     }
 
     Object.assign(Made, STATIC);

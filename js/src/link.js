@@ -53,6 +53,7 @@ export class Link {
 
         /* a listener may have done so */
         if (this.#is('idle', 'waiting', 'refused')) {
+            this.#failures = this.#unopened = 0;
             this.#try();
         }
     }

@@ -5,11 +5,9 @@ import { Stream } from './stream.js';
 /* Tells listeners, in the manner of js-signals, and loops. */
 export class Signal {
     active = true;
-    memorize = false;
 
     #bindings = [];         /* the highest priority first */
     #streams = new Set();
-    #last = null;
     #halted = false;
 
     constructor() {
@@ -47,17 +45,9 @@ export class Signal {
         this.#halted = true;
     }
 
-    forget() {
-        this.#last = null;
-    }
-
     dispatch(...args) {
         if (!this.active) {
             return;
-        }
-
-        if (this.memorize) {
-            this.#last = args;
         }
 
         for (const stream of [...this.#streams]) {
@@ -79,7 +69,6 @@ export class Signal {
 
     dispose() {
         this.removeAll();
-        this.forget();
 
         for (const stream of [...this.#streams]) {
             stream.end();
@@ -113,10 +102,6 @@ export class Signal {
 
         } else if (binding.once !== once) {
             throw new Error('It is added already, in another way');
-        }
-
-        if (this.memorize && this.#last !== null) {
-            this.#tell(binding, this.#last);
         }
 
         return binding;

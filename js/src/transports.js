@@ -59,7 +59,13 @@ export function transportOf(client) {
 
 function absolute(address) {
     const { href, origin } = globalThis.location ?? {};
-    const url = new URL(address, /^http/.test(href) ? href : origin);
+    const base = /^http/.test(href) ? href : origin;
+
+    if (!base && /^[./?]/.test(address)) {
+        throw new Error(`A relative URL needs a page: ${address}`);
+    }
+
+    const url = new URL(address, base);
 
     url.protocol = url.protocol.replace('http', 'ws');
     return url.href;

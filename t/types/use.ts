@@ -298,10 +298,9 @@ async function signals(): Promise<void> {
     binding.detach();
     signal.addOnce(listener);
     signal.remove(listener);
-    signal.memorize = signal.active = signal.has(listener);
+    signal.active = signal.has(listener);
     signal.dispatch('a', signal.getNumListeners());
     signal.halt();
-    signal.forget();
     signal.removeAll();
     signal.dispose();
 
