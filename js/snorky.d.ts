@@ -26,9 +26,6 @@ export interface Binding {
  * argument of each dispatch from the loop's beginning on.
  */
 export class Signal<A extends unknown[] = any[]> {
-    /** Nobody is told while it is false. */
-    active: boolean;
-
     add(listener: (...args: A) => unknown, context?: unknown,
         priority?: number): Binding;
     addOnce(listener: (...args: A) => unknown, context?: unknown,
@@ -220,6 +217,7 @@ export class Chat extends RPCService {
     readonly presenceReceived: Signal<[presence: Presence]>;
     readonly readReceived: Signal<[read: Read]>;
 
+    /** Of a room that a loop has joined already: the members of then. */
     join(params: { channel: unknown }, options?: CallOptions):
         Promise<{ members: string[] }>;
     leave(params: { channel: unknown }, options?: CallOptions): Promise<null>;

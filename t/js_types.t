@@ -101,11 +101,13 @@ is(node('script.cjs', "require('vm').runInThisContext("
     . ' typeof Snorky.PubSub)'), "function true function\n",
     'or a script, and then a global');
 
-my $script = slurp("$built/snorky.js");
+for my $name (qw/ snorky.js snorky.mjs /) {
+    my $script = slurp("$built/$name");
 
-gzip(\$script => \my $small, -Level => 9) or die "$GzipError\n";
-cmp_ok(length $small, '<', MOST, 'it is small');
-note(length($small) . ' bytes of ' . length($script));
+    gzip(\$script => \my $small, -Level => 9) or die "$GzipError\n";
+    cmp_ok(length $small, '<', MOST, "$name is small");
+    note(length($small) . ' bytes of ' . length($script));
+}
 
 unlike(join('', map { slurp("$built/$_") } qw/ snorky.js snorky.mjs
     snorky.cjs /), qr/sourceMappingURL|\Q$root\E|\beval\b|new Function/,

@@ -38,19 +38,8 @@ export const Chat = callable(class Chat extends RPCService {
         const { type } = content ?? {};
 
         if (/^(message|presence|read)$/.test(type)) {
-            this._count(content);
             this._calls.tell(CHANNEL, content, content);
             this[`${type}Received`].dispatch(content);
-        }
-    }
-
-    /* who joins what a loop has joined is to know its members of now */
-    _count({ channel, from, status }) {
-        const { data } = this._calls.get(CHANNEL, { channel }) ?? {};
-
-        if (data && status) {
-            data.members = data.members.filter((name) => name !== from)
-                .concat(status === 'joined' ? from : []);
         }
     }
 });

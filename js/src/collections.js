@@ -31,8 +31,8 @@ export class SingleItemCollection extends Collection {
         Object.assign(this, { readHandler, updateHandler, removeHandler });
     }
 
+    /* there is one already */
     insert() {
-        console.error('Snorky: no insert here');
     }
 
     getIterator() {

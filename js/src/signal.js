@@ -4,8 +4,6 @@ import { Stream } from './stream.js';
 
 /* Tells listeners, in the manner of js-signals, and loops. */
 export class Signal {
-    active = true;
-
     #bindings = [];         /* the highest priority first */
     #streams = new Set();
     #halted = false;
@@ -46,10 +44,6 @@ export class Signal {
     }
 
     dispatch(...args) {
-        if (!this.active) {
-            return;
-        }
-
         for (const stream of [...this.#streams]) {
             stream.push(args[0]);
         }
@@ -84,10 +78,6 @@ export class Signal {
     }
 
     #bind(listener, context, priority = 0, once) {
-        if (typeof listener !== 'function') {
-            throw new TypeError('A listener is a function');
-        }
-
         let binding = this.#find(listener, context);
 
         if (binding === undefined) {
@@ -99,9 +89,6 @@ export class Signal {
 
             this.#bindings.splice(next < 0 ? this.#bindings.length : next, 0,
                                   binding);
-
-        } else if (binding.once !== once) {
-            throw new Error('It is added already, in another way');
         }
 
         return binding;

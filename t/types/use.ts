@@ -298,7 +298,7 @@ async function signals(): Promise<void> {
     binding.detach();
     signal.addOnce(listener);
     signal.remove(listener);
-    signal.active = signal.has(listener);
+    console.log(signal.has(listener));
     signal.dispatch('a', signal.getNumListeners());
     signal.halt();
     signal.removeAll();
