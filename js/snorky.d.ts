@@ -410,8 +410,11 @@ export interface State {
 }
 
 export interface Options {
-    /** Instead of the global WebSocket; Node 20 has none: npm's `ws`. */
-    WebSocket?: SocketClass;
+    /**
+     * Instead of the global WebSocket; Node 20 has none: npm's `ws`.  Null:
+     * none, SockJS only.
+     */
+    WebSocket?: SocketClass | null;
 
     /** Subprotocols that a WebSocket offers. */
     protocols?: string | string[];

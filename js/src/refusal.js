@@ -6,7 +6,7 @@
 const CODES = [1000, 1002, 1003, 1007, 1008, 1010];
 
 /* 1002 is also what SockJS says of a network that failed */
-const INTERRUPTED = ['Connection interrupted', "Can't connect to server"];
+const INTERRUPTED = ['Connection interrupted', 'Cannot connect to server'];
 
 const STATUSES = [401, 403, 404, 405, 410];
 
