@@ -11,7 +11,7 @@
 #include "ngx_snorky_header.h"
 
 
-/* the assembler finds the file by the compiler's -I */
+/* "config" tells where the file is */
 
 __asm__(
     ".pushsection .rodata\n"
@@ -20,7 +20,7 @@ __asm__(
     ".globl ngx_snorky_status_page_end\n"
     ".hidden ngx_snorky_status_page_end\n"
     "ngx_snorky_status_page_start:\n"
-    ".incbin \"ngx_snorky_status.html\"\n"
+    ".incbin \"" NGX_SNORKY_STATUS_PAGE_FILE "\"\n"
     "ngx_snorky_status_page_end:\n"
     ".byte 0\n"
     ".popsection\n"
