@@ -563,7 +563,7 @@ sub metrics {
     my %found;
 
     while ($table =~ /ngx_snorky_status_(\w+)\(([\w.]+),\s*
-        (?:"(\w+)"|NULL),(?:\s*"(\w+)=\\"(\w+)\\",)?/xg)
+        (?:"(\w+)"|NULL),(?:\s*"(\w+)=\\"(\w+)\\"")?/xg)
     {
         my ($kind, $name, $metric, $label, $value) = ($1, $2, $3, $4, $5);
 
