@@ -55,6 +55,8 @@ http {
 
         add_header X-Worker $snorky_worker always;
 
+        lingering_timeout 1s;
+
         location /ws {
             snorky_websocket;
         }
