@@ -67,7 +67,7 @@ http {
 
         location /sockjs {
             snorky_sockjs;
-            snorky_sockjs_disconnect_delay 60s;
+            snorky_sockjs_disconnect_delay 3s;
         }
 
         location /backend {
@@ -128,9 +128,6 @@ my $q = connect_to_worker($two, '/ws');
 my $r = connect_to_worker($two, '/ws');
 my $e = connect_to_worker($two, '/echo');
 
-Snorky->dial()->request('POST', "/sockjs/000/$_/xhr", body => '')
-    for qw/ aaa bbb ccc /;
-
 $p->rpc('messaging', 'subscribe', { channel => $_ }) for 'a' .. 'e', 'both';
 $_->rpc('messaging', 'subscribe', { channel => 'both' }) for $q, $r;
 $p->rpc('names', 'registerParticipant', { name => 'somebody' });
@@ -152,6 +149,9 @@ for my $end (sub { $_[0]->text("\xff") }, sub { $_[0]->send(frame(3, '')) },
     $c->{mute} = 1;
     $end->($c);
 }
+
+Snorky->dial()->request('POST', "/sockjs/000/$_/xhr", body => '')
+    for qw/ aaa bbb ccc /;
 
 wait_until { counters()->{sessions} == 7 };
 
@@ -177,7 +177,9 @@ is(sum($samples, 'snorky_connections_closed_total')
     'who came is there, or has gone for some reason');
 
 
-# a worker that stands still
+# a worker that stands still, when nothing is on its way out any more
+
+wait_until { counters()->{sessions_sockjs} == 0 };
 
 $asked = ask($one);
 

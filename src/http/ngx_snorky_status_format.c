@@ -53,7 +53,7 @@ static void ngx_snorky_status_format_judge(ngx_snorky_status_range_t *range,
     ngx_snorky_status_opinion_t *opinions);
 static ngx_snorky_status_closeness_e ngx_snorky_status_format_closeness(
     ngx_snorky_status_range_t *range, ngx_snorky_status_offer_t *offer);
-static ngx_int_t ngx_snorky_status_format_range(ngx_str_t *rest,
+static void ngx_snorky_status_format_range(ngx_str_t *rest,
     ngx_snorky_status_range_t *range);
 static void ngx_snorky_status_format_parameter(ngx_str_t *text,
     ngx_snorky_status_range_t *range);
@@ -143,9 +143,8 @@ ngx_snorky_status_format_accepted(ngx_http_request_t *r)
         rest = h->value;
 
         while (rest.len) {
-            if (ngx_snorky_status_format_range(&rest, &range) == NGX_OK) {
-                ngx_snorky_status_format_judge(&range, opinions);
-            }
+            ngx_snorky_status_format_range(&rest, &range);
+            ngx_snorky_status_format_judge(&range, opinions);
         }
     }
 
@@ -241,11 +240,11 @@ ngx_snorky_status_format_closeness(ngx_snorky_status_range_t *range,
 
 
 /*
- * Cuts the next range off: type "/" subtype *( ";" parameter ).  NGX_DECLINED:
- * there is none between two commas.
+ * Cuts the next range off: type "/" subtype *( ";" parameter ).  What is not
+ * there is empty, and then it is like no type.
  */
 
-static ngx_int_t
+static void
 ngx_snorky_status_format_range(ngx_str_t *rest,
     ngx_snorky_status_range_t *range)
 {
@@ -260,17 +259,11 @@ ngx_snorky_status_format_range(ngx_str_t *rest,
     range->type = ngx_snorky_status_format_cut(&type, '/');
     range->subtype = type;
 
-    if (range->type.len == 0 || range->subtype.len == 0) {
-        return NGX_DECLINED;
-    }
-
     while (element.len) {
         parameter = ngx_snorky_status_format_cut(&element, ';');
 
         ngx_snorky_status_format_parameter(&parameter, range);
     }
-
-    return NGX_OK;
 }
 
 
