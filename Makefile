@@ -33,13 +33,15 @@ INCLUDEDIR =
 MODULE = build/ngx_snorky_module.so
 FAULTS = build/faults/ngx_snorky_module.so
 FOREIGN = build/foreign
+CLIENT = build/js
+NPM = node_modules/.package-lock.json
 TREE = build/nginx-dev
 
 export CC NGINX_SRC NGINX_BINARY JOBS INCLUDEDIR
 
 .PHONY: help run test build unit fuzz check sanitize valgrind install clean
-.PHONY: build-clang build-faults build-foreign build-sanitize suite suite-lean tree
-.PHONY: bench instructions profile
+.PHONY: build-clang build-faults build-foreign build-sanitize client suite
+.PHONY: suite-lean tree bench instructions profile deb deb-test
 .DELETE_ON_ERROR:
 
 
@@ -71,14 +73,15 @@ build-faults:
 build-foreign: build
 	@util/foreign $(MODULE) $(FOREIGN)
 
+client: $(NPM)  ## the JavaScript client, as npm has it, in build/js
+	@util/client $(CLIENT)
+
 # another compiler's warnings
 build-clang:
 	@CC=clang util/build build/nginx-clang build/clang/ngx_snorky_module.so
 
 
 # what the tests use of npm's packages, and the demo, which can do without
-
-NPM = node_modules/.package-lock.json
 
 $(NPM): package-lock.json
 	@npm ci --no-audit --no-fund --ignore-scripts --cache build/npm
@@ -88,7 +91,7 @@ $(NPM): package-lock.json
 # With TESTS, only those files of t/ are run.
 
 ifeq ($(TESTS),)
-test:  ## all that follows up to "check", then the suites (TESTS=t/x.t JOBS=2)
+test:  ## all that follows up to "check", the suites, packages (TESTS=t/x.t JOBS=2)
 	@util/deps test
 	@$(MAKE) -s check
 	@$(MAKE) -s build
@@ -98,18 +101,19 @@ test:  ## all that follows up to "check", then the suites (TESTS=t/x.t JOBS=2)
 	@$(MAKE) -s fuzz
 	@$(MAKE) -s suite
 	@$(MAKE) -s suite-lean
+	@$(MAKE) -s deb-test
 else
 test:
 	@util/deps test
 	@$(MAKE) -s suite
 endif
 
-suite: build build-faults build-foreign $(NPM)
+suite: build build-faults build-foreign client
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
 	    TEST_SNORKY_FOREIGN=$(CURDIR)/$(FOREIGN) util/suite $(TESTS)
 
-suite-lean: build build-faults build-foreign $(NPM)  ## a part of the suite with snorky_lean on (JOBS=2)
+suite-lean: build build-faults build-foreign client  ## a part of the suite with snorky_lean on (JOBS=2)
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
 	    TEST_SNORKY_FOREIGN=$(CURDIR)/$(FOREIGN) \
@@ -182,7 +186,7 @@ check:  ## layers, names and style of the sources
 
 sanitize:  ## nginx and module with ASan and UBSan, and the suite against them
 	@util/deps sanitize
-	@$(MAKE) -s build-sanitize $(NPM)
+	@$(MAKE) -s build-sanitize client
 	@util/sanitize test build/sanitize $(TESTS)
 
 build-sanitize:
@@ -191,7 +195,7 @@ build-sanitize:
 
 valgrind:  ## the suite with nginx under valgrind, slow (TESTS=t/x.t)
 	@util/deps valgrind
-	@$(MAKE) -s build build-faults build-foreign $(NPM)
+	@$(MAKE) -s build build-faults build-foreign client
 	@SNORKY_MODULE=$(CURDIR)/$(MODULE) \
 	    TEST_SNORKY_FAULTS=$(CURDIR)/$(FAULTS) \
 	    TEST_SNORKY_FOREIGN=$(CURDIR)/$(FOREIGN) \
@@ -207,6 +211,17 @@ bench:  ## nchan, Node's ws, the least possible: docs/benchmarks.md (BENCH_FLAGS
 	@$(MAKE) -s build
 	-@$(MAKE) -s $(NPM)
 	@bench/run $(BENCH_FLAGS)
+
+deb:  ## Debian packages of the module and its header, in build/deb
+	@util/deps deb
+	@util/deb build/deb
+
+deb-test:  ## they are built twice, looked at, installed, used, removed (root)
+	@util/deps deb-test
+	@util/deb build/deb
+	@util/deb build/deb-again
+	@util/deb-test look build/deb build/deb-again
+	@util/deb-test use build/deb
 
 install: build  ## the module to nginx's others, and the header (DESTDIR= INCLUDEDIR=)
 	@util/install $(MODULE) $(DESTDIR)

@@ -82,7 +82,7 @@ export interface StreamOptions {
     /** Ends the loop, by throwing the signal's reason. */
     signal?: AbortSignal;
 
-    /** So many values may wait for the loop (10,000); more are an `overflow`. */
+    /** So many values may wait for the loop, 10,000; more are an `overflow`. */
     limit?: number;
 }
 
@@ -125,7 +125,11 @@ export class RPCService extends Service {
     /** Gives the class a method for each command. */
     static addRPCMethods(commands: readonly string[]): void;
 
+    /** Given what comes; for subclasses. */
     onPacket(message: any): void;
+
+    /** Given what answers no call; of subclasses. */
+    onNotification?(message: any): void;
 }
 
 /* ----------------------------------------------------------------- pubsub */
@@ -260,6 +264,9 @@ export class OwnCursor extends Cursor {
 
     /** Whether all that was asked for has been answered. */
     isSynchronized(): boolean;
+
+    /** What it is created with. */
+    toJSON(): object;
 }
 
 /**
@@ -275,7 +282,9 @@ export class Document {
 
     readonly cursorAdded: Signal<[cursor: ForeignCursor]>;
     readonly cursorUpdated: Signal<[cursor: ForeignCursor]>;
-    readonly cursorRemoved: Signal<[cursor: ForeignCursor]>;
+    readonly cursorRemoved: Signal<[
+        cursor: Pick<ForeignCursor, 'publicHandle' | 'document'>,
+    ]>;
 
     createCursor(params: { position: unknown, status: unknown },
                  options?: CallOptions): [OwnCursor, Promise<void>];
@@ -385,7 +394,10 @@ export type SocketClass = new (url: string, ...rest: any[]) => Socket;
 
 export type Url = string | URL | (() => string | URL | Promise<string | URL>);
 
-/** `signal` and what follows it exist in `waiting` and `refused` only. */
+/**
+ * `code`, `reason` and `wasOpen` are those of the connection that has ended, if
+ * one has: in `waiting` and `refused`, and in `idle` and `closed` after it.
+ */
 export interface State {
     state: 'idle' | 'connecting' | 'open' | 'waiting' | 'refused' | 'closed';
 

@@ -36,10 +36,10 @@ my @sources = map { s{^\Q$root\E/}{}r }
 my %source = map { $_ => slurp($_) } @sources;
 my $code = join "\n", map { $source{$_} } @sources;
 
-# with a module of its own: t/module.t
+# with a module of its own: t/module.t, and run as it is: t/backend_connectors.t
 
 my @blocks = map { my $p = $_; map { [ $p, $_ ] } blocks($page{$p}, 'nginx') }
-    grep { $_ ne 'docs/service-types.md' } @pages;
+    grep { !m{^docs/(?:service-types|backend)\.md$} } @pages;
 
 my $t = Test::Nginx->new()->has(qw/ http http_ssl proxy map /)
     ->has_daemon('curl')->plan(@blocks + 34);

@@ -15,9 +15,10 @@
  *   /policy    whether a client may publish a message: 204 or 403
  *   /events    who came, went, subscribed: an array, in order
  *
- * It reaches Snorky's backend at the URL BACKEND with KEY.  What it knows from
- * the events is in the file STATE, too, so that it is still known when it is
- * started again.  It needs nothing but Node.
+ * It reaches Snorky's backend at the URL BACKEND with KEY, as
+ * ../backend/snorky.mjs does.  What it knows from the events is in the file
+ * STATE, too, so that it is still known when it is started again.  It needs
+ * nothing but Node.
  */
 
 'use strict';
@@ -47,27 +48,12 @@ class Refused extends Error {
 
 /* ----------------------------------------------------- what Snorky is told */
 
+const snorky = import('../backend/snorky.mjs')
+    .then(({ Backend }) => new Backend(BACKEND, KEY, 3000));
+
+
 async function backend(service, command, params) {
-    const answer = await fetch(BACKEND, {
-        method: 'POST',
-        headers: { 'X-Backend-Key': KEY, Connection: 'close' },
-        body: JSON.stringify({
-            service, message: { command, params, callId: 1 },
-        }),
-        signal: AbortSignal.timeout(3000),
-    });
-
-    if (!answer.ok) {
-        throw new Error(`${command}: HTTP status ${answer.status}`);
-    }
-
-    const { message } = await answer.json();
-
-    if (message.type === 'error') {
-        throw new Error(`${command}: ${message.message}`);
-    }
-
-    return message.data;
+    return (await snorky).call(service, command, params);
 }
 
 

@@ -7,7 +7,8 @@
     app.py [--until-eof] SOCKET DATABASE BACKEND KEY
 
 It listens on the Unix socket SOCKET, behind nginx, and reaches Snorky's
-backend at the URL BACKEND with KEY.  It needs nothing but Python 3.
+backend at the URL BACKEND with KEY, as ../backend/snorky.py does.  It needs
+nothing but Python 3.
 
     GET    /api/todos?list=NAME[&open=1]  {"token", "data": {"lists", "todos"}}
     POST   /api/todos                     {"list", "title"}
@@ -20,7 +21,6 @@ change(); the rest is what any application has.
 
 import argparse
 import contextlib
-import http.client
 import json
 import os
 import signal
@@ -31,8 +31,14 @@ import threading
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, f"{os.path.dirname(os.path.abspath(__file__))}/../backend")
+
+from snorky import Backend, SnorkyError
+
 BODY_MAX = 16384
 BATCH = 100                 # deltas in one call
+SERVICE = "datasync_backend"
 BACKEND_TIMEOUT = 3         # seconds
 RETRY = 1                   # seconds between two attempts to publish
 
@@ -67,52 +73,6 @@ class Refused(Exception):
     def __init__(self, status, text):
         super().__init__(text)
         self.status = status
-
-
-class Unreachable(Exception):
-    """Snorky did not do what it was asked for."""
-
-
-# --- Snorky -----------------------------------------------------------------
-
-class Backend:
-    """Calls the service "datasync_backend" over HTTP."""
-
-    def __init__(self, url, key):
-        self.url = urlsplit(url)
-        self.key = key
-
-    def call(self, command, params):
-        body = json.dumps({
-            "service": "datasync_backend",
-            "message": {"command": command, "params": params, "callId": 1},
-        })
-
-        try:
-            status, text = self.post(body)
-            answer = json.loads(text)["message"] if status == 200 else None
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise Unreachable(f"{command}: {error}") from error
-
-        if answer is None:
-            raise Unreachable(f"{command}: HTTP status {status}")
-
-        if answer["type"] == "error":
-            raise Unreachable(f"{command}: {answer['message']}")
-
-        return answer["data"]
-
-    def post(self, body):
-        connection = http.client.HTTPConnection(
-            self.url.hostname, self.url.port, timeout=BACKEND_TIMEOUT)
-
-        with contextlib.closing(connection):
-            connection.request("POST", self.url.path, body.encode(), {
-                "Content-Type": "application/json",
-                "X-Backend-Key": self.key,
-            })
-            response = connection.getresponse()
-            return response.status, response.read()
 
 
 # --- the lists --------------------------------------------------------------
@@ -153,7 +113,7 @@ class Todos:
         missed.  One may come in both ways; so a window must not mind to be
         told what it knows.
         """
-        token = self.backend.call("authorizeSubscription", {"items": [
+        token = self.backend.call(SERVICE, "authorizeSubscription", {"items": [
             {"dealer": "lists", "query": None},
             {"dealer": "open_todos",
              "query": ["and", ["==", "list", name], ["==", "done", False]]}
@@ -219,12 +179,12 @@ class Todos:
                     return
 
                 try:
-                    self.backend.call("publishDeltas", {
+                    self.backend.call(SERVICE, "publishDeltas", {
                         "deltas": [json.loads(row["delta"]) for row in rows],
                     })
-                except Unreachable as error:
+                except SnorkyError as error:
                     if not self.failing:
-                        log(f"{error}; trying on")
+                        log(f"publishDeltas: {error}; trying on")
                     self.failing = True
                     self.publish_later()
                     return
@@ -388,8 +348,8 @@ class Handler(BaseHTTPRequestHandler):
                                   parse_qs(url.query))
         except Refused as error:
             status, body = error.status, {"error": str(error)}
-        except Unreachable as error:
-            log(error)
+        except SnorkyError as error:
+            log(f"authorizeSubscription: {error}")
             status, body = 503, {"error": "Snorky cannot be reached"}
 
         data = json.dumps(body).encode()
@@ -452,7 +412,8 @@ def options():
 def main():
     args = options()
 
-    Handler.todos = Todos(args.database, Backend(args.backend, args.key))
+    Handler.todos = Todos(args.database, Backend(args.backend, args.key,
+                                                 BACKEND_TIMEOUT))
 
     with contextlib.suppress(FileNotFoundError):
         os.unlink(args.socket)

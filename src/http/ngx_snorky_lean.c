@@ -61,6 +61,19 @@ ngx_snorky_lean_destroy_pool(void *data)
 }
 
 
+/* by --with-compat, an nginx with TLS loads a module that was built without */
+
+ngx_uint_t
+ngx_snorky_lean_possible(ngx_connection_t *c)
+{
+#if (NGX_COMPAT && !NGX_HTTP_SSL)
+    return c->ssl == NULL;
+#else
+    return 1;
+#endif
+}
+
+
 void
 ngx_snorky_lean_part(ngx_http_request_t *r, ngx_pool_t *pool)
 {

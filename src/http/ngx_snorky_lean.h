@@ -27,6 +27,9 @@
 ngx_pool_t *ngx_snorky_lean_create_pool(ngx_http_request_t *r, size_t size,
     ngx_uint_t lean);
 
+/* whether this module can end the connection without its request */
+ngx_uint_t ngx_snorky_lean_possible(ngx_connection_t *c);
+
 /*
  * Ends and logs the request, whose answer is with the kernel.  The connection
  * lives on in the pool; its data and handlers are the caller's to set.

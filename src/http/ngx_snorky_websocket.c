@@ -403,7 +403,7 @@ ngx_snorky_websocket_accepted(ngx_snorky_ws_t *ws)
 
     c = ngx_snorky_ws_connection(ws);
 
-    if (ws->conf->lean) {
+    if (ws->conf->lean && ngx_snorky_lean_possible(c)) {
         c->read->handler = ngx_snorky_websocket_part_handler;
         ngx_post_event(c->read, &ngx_posted_events);
         return;
