@@ -42,7 +42,7 @@ my @blocks = map { my $p = $_; map { [ $p, $_ ] } blocks($page{$p}, 'nginx') }
     grep { !m{^docs/(?:service-types|backend)\.md$} } @pages;
 
 my $t = Test::Nginx->new()->has(qw/ http http_ssl proxy map /)
-    ->has_daemon('curl')->plan(@blocks + 33);
+    ->has_daemon('curl')->plan(@blocks + 34);
 
 
 # configurations
@@ -93,8 +93,8 @@ is_deeply([ sort $page{'docs/directives.md'} =~ /^\| `\$(snorky_\w+)` \|/mg ],
     [ sort @variables ], 'every variable is described, and no other');
 
 is(unknown([ $all =~ /(?<!ngx_)(?<![\$\w])(snorky_\w+)/g ],
-    keys %directive, 'snorky_fault'), '',
-    'no directive is named that does not exist');
+    keys %directive, 'snorky_fault', metric_names()), '',
+    'no directive or metric is named that does not exist');
 is(unknown([ $all =~ /\$(snorky_\w+)/g ], @variables), '',
     'nor a variable');
 
@@ -156,10 +156,16 @@ is_deeply(\%level, { map { $_ => $message{$_} } keys %level },
 
 # the status
 
-is_deeply([ sort map { (split / \| /)[0] =~ /`([a-z_]+)`/g }
-        status_rows($operating) ],
-    [ sort $code =~ /ngx_snorky_status_field\((\w+)\)(?!\s*\\)/g ],
-    'every figure of the status is described, and no other');
+my %metric = metrics();
+
+is_deeply({ map { documented_metrics($_) } status_rows($operating) },
+    { map { $_ => $metric{$_} } grep { !/\W/ } keys %metric },
+    'every figure of the status is described, with its metric, and no other');
+
+is_deeply({ map { documented_metrics($_) }
+        grep { /^`(?:zone|log)\./ } rows($operating, 'The status', 'field') },
+    { map { $_ => $metric{$_} } grep { /^(?:zone|log)\./ } keys %metric },
+    'and so are those of the zone and its log');
 
 
 # what is named in the text
@@ -323,6 +329,18 @@ sub status_rows {
         =~ /^Gauges,(.*)^What to watch/sm or die "no gauges\n";
 
     return map { s/^\| //r } $tables =~ /^\| `.*/mg;
+}
+
+
+# { figure => metric } of a row, whose lists are as long; "-": JSON only
+
+sub documented_metrics {
+    my ($row) = @_;
+
+    my ($figures, $metrics) = split / \| /, $row;
+    my @metrics = spans($metrics);
+
+    return map { $_ => shift @metrics } spans($figures);
 }
 
 
@@ -532,6 +550,39 @@ sub described {
     }
 
     return %found;
+}
+
+
+# the figures of the status: { name in JSON => metric }, undef for none
+
+sub metrics {
+    my ($table) = $source{'src/http/ngx_snorky_status_figure.c'};
+
+    my %prefix = (zone_field => 'zone.', log_field => 'log.',
+        worker_field => 'worker ', field => '', part => '');
+    my %found;
+
+    while ($table =~ /ngx_snorky_status_(\w+)\(([\w.]+),\s*
+        (?:"(\w+)"|NULL),(?:\s*"(\w+)=\\"(\w+)\\"")?/xg)
+    {
+        my ($kind, $name, $metric, $label, $value) = ($1, $2, $3, $4, $5);
+
+        $metric = "snorky_$metric" if defined $metric;
+        $metric .= qq({$label="$value"}) if defined $label;
+
+        $found{$prefix{$kind} . $name} = $metric;
+    }
+
+    return %found;
+}
+
+
+sub metric_names {
+    my %metric = metrics();
+
+    return $source{'src/http/ngx_snorky_status_prometheus.c'}
+            =~ /TYPE (snorky_\w+) /g,
+        map { s/\{.*//r } grep { defined } values %metric;
 }
 
 

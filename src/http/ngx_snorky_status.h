@@ -2,7 +2,8 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * The status: what the zone knows of itself and of its workers, as JSON.
+ * The status: what the zone knows of itself and of its workers, as JSON, for
+ * Prometheus, or as a page.
  */
 
 

@@ -13,6 +13,10 @@ package Snorky::Client;
 #     $c->message();                              # the next one, decoded
 #     $c->order('ping', 'text');
 #     $c->finish();
+#
+# And t/clients/prometheus.py, which reads a file with what Prometheus gets:
+#
+#     my $program = Snorky::Client::prometheus();
 
 use strict;
 use warnings;
@@ -48,10 +52,16 @@ sub of_npm {
 
 # Debian's library belongs to Debian's Python, which need not be the first
 
-sub python {
+sub python     { return of_python('websockets', 'python.py') }
+sub prometheus { return of_python('prometheus_client', 'prometheus.py') }
+
+
+sub of_python {
+    my ($library, $program) = @_;
+
     for my $python ('/usr/bin/python3', 'python3') {
-        return [$python, "$root/t/clients/python.py"]
-            if system("$python -c 'import websockets' 2>/dev/null") == 0;
+        return [$python, "$root/t/clients/$program"]
+            if system("$python -c 'import $library' 2>/dev/null") == 0;
     }
 
     return undef;

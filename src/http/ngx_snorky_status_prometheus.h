@@ -1,0 +1,21 @@
+
+/*
+ * Copyright (C) The ngx_snorky_module authors
+ *
+ * The status in the text format of Prometheus, version 0.0.4.
+ */
+
+
+#ifndef _NGX_SNORKY_STATUS_PROMETHEUS_H_INCLUDED_
+#define _NGX_SNORKY_STATUS_PROMETHEUS_H_INCLUDED_
+
+
+#include "ngx_snorky_status_figure.h"
+
+
+/* NULL: no memory */
+ngx_buf_t *ngx_snorky_status_prometheus_build(ngx_pool_t *pool,
+    ngx_snorky_status_figures_t *figures);
+
+
+#endif /* _NGX_SNORKY_STATUS_PROMETHEUS_H_INCLUDED_ */
