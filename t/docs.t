@@ -36,13 +36,14 @@ my @sources = map { s{^\Q$root\E/}{}r }
 my %source = map { $_ => slurp($_) } @sources;
 my $code = join "\n", map { $source{$_} } @sources;
 
-# with a module of its own: t/module.t, and run as it is: t/backend_connectors.t
+# with a module of its own: t/module.t; run as it is: t/backend_connectors.t;
+# followed step by step: t/docs_quickstart.t
 
 my @blocks = map { my $p = $_; map { [ $p, $_ ] } blocks($page{$p}, 'nginx') }
-    grep { !m{^docs/(?:service-types|backend)\.md$} } @pages;
+    grep { !m{^docs/(?:service-types|backend|quickstart)\.md$} } @pages;
 
 my $t = Test::Nginx->new()->has(qw/ http http_ssl proxy map /)
-    ->has_daemon('curl')->plan(@blocks + 34);
+    ->has_daemon('curl')->plan(@blocks + 36);
 
 
 # configurations
@@ -181,6 +182,15 @@ is(join(' ', grep { !-e "$root/$_" }
 is(unknown([ $all =~ /(?:`|^ {4})make ([a-z][a-z-]*)/mg ],
     slurp('Makefile') =~ /^([a-z-]+):/mg), '', 'all targets of make exist');
 
+my @order = map { "docs/$_" }
+    $page{'docs/README.md'} =~ /^\d+\. \[[\w-]+\]\(([\w-]+\.md)\)/mg;
+
+is_deeply([ sort 'README.md', 'docs/README.md', @order ], [ sort @pages ],
+    'the index has every page');
+is(join(' ', map { $order[$_] }
+    grep { neighbours($page{$order[$_]}) ne beside($_) } 0 .. $#order),
+    '', 'every page leads to the index and to its neighbours');
+
 my @broken = map { broken_links($_) } @pages;
 
 is("@broken", '', 'all links lead somewhere');
@@ -191,8 +201,9 @@ like($page{'README.md'}, qr/version \Q$version\E,/, 'the version in README');
 like(slurp('CHANGES'), qr/^\s*Changes with ngx_snorky_module \Q$version\E\s/,
     'the version in CHANGES');
 
-is(join("\n", figures($page{'README.md'}, $page{'docs/benchmarks.md'})), '',
-    'README has the figures of docs/benchmarks.md');
+is(join("\n", map { figures($page{$_}, $page{'docs/benchmarks.md'}) }
+        'README.md', 'docs/comparison.md'), '',
+    'README and the comparison have the figures of docs/benchmarks.md');
 
 like($page{'docs/benchmarks.md'},
     qr/^\| \d+ runs \|.* \| 0, 0, 0, 0 \| 0, 0, 0, 0 \| met \|$/m,
@@ -353,6 +364,29 @@ sub anchors {
 
     return map { my $h = lc; $h =~ s/[^\w\- ]//g; $h =~ tr/ /-/; $h }
         $text =~ /^#+ (.*)/mg;
+}
+
+
+# what stands below a page's title, and what should
+
+sub neighbours {
+    my ($text) = @_;
+
+    my ($line) = $text =~ /\A# .*\n\n((?:\S.*\n)+)\n/ or return 'none';
+
+    return $line =~ s/\s+/ /gr =~ s/ $//r;
+}
+
+
+sub beside {
+    my ($n) = @_;
+
+    my $link = sub { my $name = $_[0] =~ s{^docs/}{}r;
+        '[' . $name =~ s/\.md$//r . "]($name)" };
+
+    return join ' | ', '[Documentation](README.md)',
+        $n > 0 ? 'previous: ' . $link->($order[$n - 1]) : (),
+        $n < $#order ? 'next: ' . $link->($order[$n + 1]) : ();
 }
 
 
@@ -736,7 +770,7 @@ sub unknown {
 
 # --- figures ----------------------------------------------------------------
 
-# what README has otherwise, as it should be
+# what a page has otherwise, as it should be
 
 sub figures {
     my ($text, $benchmarks) = @_;

@@ -393,6 +393,9 @@ sub report {
 	my $text = <<"TEXT";
 # Benchmarks
 
+[Documentation](README.md) |
+previous: [comparison](comparison.md)
+
 Written by `make bench`, which builds what is needed and runs `bench/run`: that
 takes some minutes, and needs root only to install what is missing. All servers
 run on one core and the load generator on another; two workers run on both.
