@@ -16,8 +16,9 @@ BENCH_FLAGS =
 
 # without those whose steps are too finely timed for a server so slow
 VALGRIND_TESTS = $(or $(TESTS),$(filter-out \
-                   $(wildcard t/demo*.t) t/pubsub_reload.t t/status.t \
-                   t/status_prometheus.t \
+                   $(wildcard t/demo*.t t/js_*.t) t/pubsub_reload.t \
+                   t/docs_client.t t/docs_quickstart.t t/status.t \
+                   t/status_page.t t/status_prometheus.t \
                    t/datasync_reload.t t/datasync_workers.t t/model_faults.t \
                    t/original_client.t t/websocket_timeout.t,$(wildcard t/*.t)))
 
