@@ -24,7 +24,7 @@ const own = new URL('status?format=html', url).href;
 const asked = new URL('status?format=json', url).href;
 
 const clients = [];
-const requests = new Set();     /* the addresses that the page has asked */
+const requests = [];            /* the addresses that the page has asked */
 const said = [];                /* what the browser says of errors */
 
 let page;
@@ -200,7 +200,8 @@ async function history(title) {
             break;
         }
 
-        const found = [...text.matchAll(/[:,] ([a-z ]+) ([\d.]+)(k?)(?=,|$)/g)];
+        const found = [...text.matchAll(
+            /[:,] ([a-z ]+) (-?[\d.]+)(k?)(?=,|$)/g)];
 
         if (found.length > 0) {
             all.push(Object.fromEntries([['text', text], ...found.map(
@@ -235,7 +236,7 @@ async function beginning(context) {
     page = await context.newPage();
     watch(page);
 
-    page.on('request', (request) => requests.add(request.url()));
+    page.on('request', (request) => requests.push(request.url()));
     page.on('console', (message) => {
         if (message.type() === 'error' || message.type() === 'warning') {
             said.push(message.text());
@@ -459,10 +460,12 @@ async function reading() {
         const [before] = await lines('Messages');
 
         assert.strictEqual(await state(), 'Paused');
-        requests.clear();
+
+        const count = requests.length;
+
         await publish(3000);
         await page.waitForTimeout(1500);
-        assert.deepStrictEqual([...requests], []);
+        assert.strictEqual(requests.length, count);
         assert.deepStrictEqual((await lines('Messages'))[0], before);
         await page.click('#pause');
         await until(async () => await state() === 'Live', 'its state');
@@ -476,9 +479,11 @@ async function reading() {
         }, hidden);
 
         await hide(true);
-        requests.clear();
+
+        const count = requests.length;
+
         await page.waitForTimeout(1500);
-        assert.deepStrictEqual([...requests], []);
+        assert.strictEqual(requests.length, count);
         await hide(false);
         await until(async () => await state() === 'Live', 'its state');
     });
@@ -597,7 +602,7 @@ async function reloading() {
 
         assert.ok(answer.total.messages_in > 4000);
         assert.ok(all.length > 10);
-        assert.ok(last.every((sample) => sample.in < 200),
+        assert.ok(last.every((one) => one.in >= 0 && one.in < 200),
                   last.map((sample) => sample.text).join('\n'));
     });
 
@@ -664,7 +669,7 @@ async function away() {
     await it('counters that began anew are no rates', async () => {
         const last = (await history('Messages')).slice(-3);
 
-        assert.ok(last.every((sample) => sample.in < 200),
+        assert.ok(last.every((one) => one.in >= 0 && one.in < 200),
                   last.map((sample) => sample.text).join('\n'));
         assert.strictEqual((await tile('Opened /s'))[1], '0 so far');
     });
@@ -725,8 +730,8 @@ async function ending() {
     const expected = /net::ERR_|status of 503/;
 
     await it('nobody but itself was asked', async () => {
-        assert.deepStrictEqual([...requests].filter((one) =>
-            one !== asked && !one.startsWith('data:')), []);
+        assert.deepStrictEqual(requests.filter((one) =>
+            one !== own && one !== asked && !one.startsWith('data:')), []);
     });
 
     await it('and the browser had nothing to say', async () => {
