@@ -22,8 +22,9 @@ export interface Binding {
 
 /**
  * Tells its listeners, the one with the highest priority first.  Its methods
- * are those of js-signals, but for memorize() and forget().  `for await (const value of signal)` has the first
- * argument of each dispatch from the loop's beginning on.
+ * are those of js-signals, but for memorize() and forget().  A loop,
+ * `for await (const value of signal)`, has the first argument of each dispatch
+ * from its beginning on.
  */
 export class Signal<A extends unknown[] = any[]> {
     add(listener: (...args: A) => unknown, context?: unknown,
@@ -485,7 +486,7 @@ declare class Snorky<T extends ServiceClasses = ServiceClasses> {
     /** The socket, while it is connected. */
     readonly socket: Socket | null;
 
-    /** Which the socket is of. */
+    /** Which the socket is of; by the original's constructor, websocket. */
     readonly transport: 'websocket' | 'sockjs';
 
     readonly connected: Signal<[]>;
