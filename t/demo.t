@@ -21,7 +21,7 @@ use Snorky::Demo;
 
 my $cases = 35;
 
-my $t = demo($cases + 13);
+my $t = demo($cases + 14);
 
 run_demo($t);
 
@@ -36,6 +36,8 @@ like($r->{headers}{'content-security-policy'}, qr/^default-src 'none';/,
     'with a policy that admits no foreign content');
 is(get('/pubsub.js')->{headers}{'content-type'},
     'text/javascript; charset=utf-8', 'its script is one');
+is(get('/js/index.js')->{headers}{'content-type'},
+    'text/javascript; charset=utf-8', 'so is the client');
 is(get('/snorky.css')->{headers}{'content-type'}, 'text/css; charset=utf-8',
     'its style is one');
 

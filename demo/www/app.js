@@ -4,19 +4,18 @@
  * demo/app/app.js is the application.
  */
 
+import { PubSub, RPCService } from '/js/index.js';
 import {
     $, openWindow, Log, clone, hueOf, identity, initial, nameOf, plural,
 } from './window.js';
-import { backOff } from './snorky.js';
 
-const APP = 'app';
-const NEWS = 'news';
 const ADMIN = 'admin';
 const CHANNELS = ['events', 'announcements', 'general'];
 
 const ROWS_KEPT = 300;
 const CALLS_KEPT = 30;
 const EVENTS_KEPT = 100;
+const RETRY = 1000;
 
 const log = new Log(ROWS_KEPT);
 const calls = new Map();    /* rows of calls without an answer, by number */
@@ -31,66 +30,77 @@ let answered = 0;
  */
 let online = new Map();
 let last = 0;
-let early = null;
+let early = [];
 
 let loads = 0;              /* the newest loading is the one that counts */
-let failures = 0;
 let timer = null;
 
 
-const connection = openWindow({
+/* what demo/app/app.js answers */
+class App extends RPCService {
+}
 
+App.addRPCMethods(['add', 'whoami', 'slow', 'online', 'disconnect']);
+
+
+const snorky = openWindow({
+
+    services: { app: App, news: PubSub },
     identified: true,
     event: (text) => log.addEvent(text),
     renamed: () => hueOf(identity()),
 
-    async opened() {
-        early = [];
-
-        try {
-            await Promise.all(CHANNELS.map((channel) =>
-                connection.call(NEWS, 'subscribe', { channel })));
-            load();
-
-        } catch (error) {
-            if (connection.open) {
-                log.addEvent(`Not subscribed: ${error.message}`);
-            }
-        }
-    },
-
     changed() {
-        if (!connection.open) {
-            loads += 1;
-            clearTimeout(timer);
-        }
+        const { isConnected } = snorky;
 
         for (const id of ['send', 'whoami', 'slow']) {
-            $(id).disabled = !connection.open;
+            $(id).disabled = !isConnected;
         }
 
-        $('add').querySelector('button').disabled = !connection.open;
-        $('members').classList.toggle('stale', !connection.open);
-    },
-
-    notified(service, content) {
-        if (service === APP) {
-            showProgress(content);
-
-        } else if (service === NEWS && content.type === 'message') {
-            if (content.channel === 'events') {
-                told(content.message);
-            } else {
-                addMessage(content);
-            }
-        }
+        $('add').querySelector('button').disabled = !isConnected;
+        $('members').classList.toggle('stale', !isConnected);
     },
 });
+
+const { app, news } = snorky.services;
+
+
+/* each connection joins them anew, and loads what was missed meanwhile */
+async function join() {
+    snorky.disconnected.add(() => {
+        loads += 1;
+        early = [];
+        clearTimeout(timer);
+    });
+
+    news.messagePublished.add(({ channel, message }) => {
+        if (channel === 'events') {
+            told(message);
+        } else {
+            addMessage(channel, message);
+        }
+    });
+
+    const complain = ({ message }) =>
+        log.addEvent(`Not subscribed: ${message}`);
+
+    snorky.resumed.add(load);
+    news.lost.add(({ error }) => complain(error));
+
+    try {
+        await Promise.all(CHANNELS.map((channel) =>
+            news.subscribe({ channel }, { timeout: 0 })));
+        load();
+
+    } catch (error) {
+        complain(error);
+    }
+}
 
 
 /* ------------------------------------------------------------------ calls */
 
-async function ask(text, command, params) {
+async function ask(text, command, params = {}) {
     const item = clone('call-template');
     const number = ++called;
 
@@ -104,8 +114,7 @@ async function ask(text, command, params) {
     showCount();
 
     try {
-        const data = await connection.call(APP, command,
-                                           { ...params, call: number });
+        const data = await app[command]({ ...params, call: number });
 
         showResult(item, 'done', JSON.stringify(data));
 
@@ -161,7 +170,7 @@ async function load() {
     early ??= [];
 
     try {
-        const state = await connection.call(APP, 'online', {});
+        const state = await app.online();
 
         if (number !== loads) {
             return;
@@ -170,7 +179,6 @@ async function load() {
         const events = [...state.recent, ...early];
 
         early = null;
-        failures = 0;
         last = state.n;
         online = new Map(Object.entries(state.online));
         $('loading').hidden = true;
@@ -180,14 +188,13 @@ async function load() {
         showMembers();
 
     } catch (error) {
-        if (number !== loads || !connection.open) {
+        if (number !== loads) {
             return;         /* the next connection loads */
         }
 
         $('loading').hidden = false;
         $('loading').textContent = `${error.message}; trying again`;
-        timer = setTimeout(load, backOff(failures));
-        failures += 1;
+        timer = setTimeout(load, RETRY * (1 + Math.random()));
     }
 }
 
@@ -295,10 +302,10 @@ async function disconnect(client, name) {
     $('member-error').textContent = '';
 
     try {
-        await connection.call(APP, 'disconnect', { client });
+        await app.disconnect({ client });
 
     } catch (error) {
-        if (connection.open) {
+        if (error.code === 'rpc') {
             $('member-error').textContent =
                 `${name} stays: ${error.message}.`;
         }
@@ -308,7 +315,7 @@ async function disconnect(client, name) {
 
 /* ------------------------------------------------------------------- news */
 
-function addMessage({ channel, message }) {
+function addMessage(channel, message) {
     const item = clone('message-template');
     const part = (selector) => item.querySelector(selector);
     const { from, text } = Object(message);
@@ -329,6 +336,8 @@ function addMessage({ channel, message }) {
 
 
 function bind() {
+    app.notificationReceived.add(showProgress);
+
     $('add').onsubmit = (event) => {
         const [a, b] = [$('add-a').value, $('add-b').value];
 
@@ -336,8 +345,8 @@ function bind() {
         ask(`add ${a} + ${b}`, 'add', { a: Number(a), b: Number(b) });
     };
 
-    $('whoami').onclick = () => ask('whoami', 'whoami', {});
-    $('slow').onclick = () => ask('slow', 'slow', {});
+    $('whoami').onclick = () => ask('whoami', 'whoami');
+    $('slow').onclick = () => ask('slow', 'slow');
 
     $('publish').onsubmit = async (event) => {
         const text = $('text').value;
@@ -353,7 +362,7 @@ function bind() {
         $('text').value = '';
 
         try {
-            await connection.call(NEWS, 'publish', {
+            await news.publish({
                 channel: $('channel').value,
                 message: { from: identity(), text },
             });
@@ -369,4 +378,5 @@ function bind() {
 
 hueOf(identity());      /* the first colour is one's own */
 bind();
+join();
 log.show($('messages'));

@@ -4,12 +4,12 @@
  * it tells from whom it is, and when it came.
  */
 
+import { Chat } from '/js/index.js';
 import {
     $, me, openWindow, Log, clone, hueOf, identity, initial, nameOf, plural,
     want, wanted,
 } from './window.js';
 
-const SERVICE = 'chat';
 const FIRST_CHANNEL = 'lobby';
 const ROWS_KEPT = 300;
 const TITLE = document.title;
@@ -19,8 +19,8 @@ const TITLE = document.title;
  *
  *   { name, item, rows, members, early, unread }
  *
- * members are identities, as the server has them.  Between "join" and its
- * answer, early collects what is told of the channel meanwhile.
+ * members are identities, as the server has them.  Until it has sent them, and
+ * again with each connection, early collects who comes and goes meanwhile.
  */
 const channels = new Map();
 
@@ -29,8 +29,9 @@ let shown = null;
 const log = new Log(ROWS_KEPT);
 
 
-const connection = openWindow({
+const snorky = openWindow({
 
+    services: { chat: Chat },
     identified: true,
     renamed: () => hueOf(identity()),
     event: (text) => channels.forEach(({ rows }) => log.addEvent(text, rows)),
@@ -39,89 +40,57 @@ const connection = openWindow({
         showUsable();
         showAnother();
     },
+});
 
-    opened() {
-        for (const channel of channels.values()) {
-            enter(channel).then((wrong) => {
-                if (wrong !== null && connection.open) {
-                    log.addEvent(`Not joined: ${wrong}`, channel.rows);
-                }
-            });
-        }
-    },
+const { chat } = snorky.services;
 
-    notified(service, content) {
+
+/* a listener that is told of what happens in the channels that there are */
+function told(code) {
+    return (content) => {
         const channel = channels.get(content.channel);
 
-        if (service !== SERVICE || channel === undefined) {
-            return;
+        if (channel !== undefined) {
+            code(channel, content);
         }
-
-        if (channel.early !== null) {
-            channel.early.push(content);
-        } else {
-            told(channel, content);
-        }
-    },
-});
+    };
+}
 
 
 /* -------------------------------------------------------------- channels */
 
-/* joins on the connection that there is; what went wrong, or null */
-async function enter(channel) {
-    const early = [];
-
-    channel.early = early;
+/* joins, as soon as there is a connection, and with each one after it */
+async function join(name) {
+    const channel = addChannel(name);
 
     try {
-        const { members } = await connection.call(SERVICE, 'join',
-                                                  { channel: channel.name });
-
-        channel.members = new Set(members);
+        enter(channel, await chat.join({ channel: name }, { timeout: 0 }));
 
     } catch (error) {
-        if (channel.early === early) {
-            channel.early = null;
+        if (channels.get(name) === channel) {
+            removeChannel(channel);
+            $('join-error').textContent = `${error.message}.`;
+            $('join-name').value ||= name;
         }
-
-        return error.message;
     }
-
-    /* whoever came or went after the list of members was made */
-    channel.early = null;
-    early.forEach((content) => told(channel, content));
-    showMembers();
-    return null;
 }
 
 
-async function join(name) {
-    if (channels.has(name)) {
-        show(channels.get(name));
-        return null;
-    }
+/* and whoever came or went after the list of members was made */
+function enter(channel, { members }) {
+    const { early } = channel;
 
-    const channel = addChannel(name);
-
-    show(channel);
-
-    /* without a connection it is joined as soon as there is one */
-    const wrong = connection.open ? await enter(channel) : null;
-
-    if (wrong !== null && connection.open) {
-        removeChannel(channel);
-        return wrong;
-    }
-
-    return null;
+    channel.members = new Set(members);
+    channel.early = null;
+    early?.forEach((presence) => setPresent(channel, presence));
+    showMembers();
 }
 
 
 function leave(channel) {
     removeChannel(channel);
 
-    connection.call(SERVICE, 'leave', { channel: channel.name })
+    chat.leave({ channel: channel.name })
         .catch(() => { /* the connection is gone, and with it the channel */ });
 
     $('join-name').focus();
@@ -133,7 +102,7 @@ function addChannel(name) {
     const [choose, quit] = item.querySelectorAll('button');
     const rows = document.createElement('ol');
     const channel = {
-        name, item, rows, members: new Set(), early: null, unread: 0,
+        name, item, rows, members: new Set(), early: [], unread: 0,
     };
 
     choose.textContent = name;
@@ -191,26 +160,6 @@ function show(channel) {
 
 /* ------------------------------------------------- what the server tells */
 
-function told(channel, content) {
-    switch (content.type) {
-
-    case 'message':
-        addMessage(channel, content);
-        break;
-
-    case 'presence':
-        setPresent(channel, content.from, content.status === 'joined');
-        break;
-
-    case 'read':
-        /* another window of the same identity has shown the channel */
-        setUnread(channel, 0);
-        addMark(channel, content.timestamp);
-        break;
-    }
-}
-
-
 function addMessage(channel, { from, body, timestamp }) {
     const item = clone('message-template');
     const part = (selector) => item.querySelector(selector);
@@ -237,7 +186,9 @@ function addMessage(channel, { from, body, timestamp }) {
 }
 
 
-function setPresent(channel, from, present) {
+function setPresent(channel, { from, status }) {
+    const present = status === 'joined';
+
     if (channel.members.has(from) === present) {
         return;
     }
@@ -248,8 +199,7 @@ function setPresent(channel, from, present) {
         channel.members.delete(from);
     }
 
-    log.addEvent(`${nameOf(from)} ${present ? 'joined' : 'left'}`,
-                 channel.rows);
+    log.addEvent(`${nameOf(from)} ${status}`, channel.rows);
     showMembers();
 }
 
@@ -266,7 +216,7 @@ function seen() {
 
     setUnread(shown, 0);
 
-    connection.call(SERVICE, 'read', { channel: shown.name })
+    chat.read({ channel: shown.name })
         .catch(() => { /* the other windows will show it themselves */ });
 }
 
@@ -311,10 +261,8 @@ function showMembers() {
 
 
 function showUsable() {
-    const usable = connection.open && shown !== null;
-
-    $('send').disabled = !usable;
-    $('members').classList.toggle('stale', !connection.open);
+    $('send').disabled = !snorky.isConnected || shown === null;
+    $('members').classList.toggle('stale', !snorky.isConnected);
 }
 
 
@@ -341,8 +289,7 @@ function bind() {
         $('text').value = '';
 
         try {
-            await connection.call(SERVICE, 'send',
-                                  { channel: shown.name, body: text });
+            await chat.send({ channel: shown.name, body: text });
 
         } catch (error) {
             $('say-error').textContent = `Not sent: ${error.message}.`;
@@ -350,20 +297,49 @@ function bind() {
         }
     };
 
-    $('join').onsubmit = async (event) => {
+    $('join').onsubmit = (event) => {
         const field = $('join-name');
         const name = field.value.trim();
 
         event.preventDefault();
+        $('join-error').textContent = name === '' ? 'A name, please.' : '';
 
-        const wrong = name === '' ? 'A name, please' : await join(name);
-
-        $('join-error').textContent = wrong === null ? '' : `${wrong}.`;
-
-        if (wrong === null) {
-            field.value = '';
+        if (name === '') {
+            return;
         }
+
+        if (!channels.has(name)) {
+            join(name);
+        }
+
+        show(channels.get(name));
+        field.value = '';
     };
+
+    chat.messageReceived.add(told(addMessage));
+
+    chat.presenceReceived.add(told((channel, presence) => {
+        if (channel.early === null) {
+            setPresent(channel, presence);
+        } else {
+            channel.early.push(presence);
+        }
+    }));
+
+    /* another window of the same identity has shown the channel */
+    chat.readReceived.add(told((channel, { timestamp }) => {
+        setUnread(channel, 0);
+        addMark(channel, timestamp);
+    }));
+
+    chat.resumed.add(({ params, data }) =>
+        told((channel) => enter(channel, data))(params));
+
+    chat.lost.add(({ params, error }) => told((channel) =>
+        log.addEvent(`Not joined: ${error.message}`, channel.rows))(params));
+
+    snorky.disconnected.add(() =>
+        channels.forEach((channel) => { channel.early = []; }));
 
     addEventListener('focus', seen);
     document.addEventListener('visibilitychange', seen);
@@ -373,8 +349,5 @@ function bind() {
 hueOf(identity());      /* the first colour is one's own */
 bind();
 
-for (const name of wanted(FIRST_CHANNEL)) {
-    addChannel(name);
-}
-
+wanted(FIRST_CHANNEL).forEach(join);
 show(channels.values().next().value);

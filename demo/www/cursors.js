@@ -4,30 +4,26 @@
  * that windows of any size agree about it.
  */
 
+import { Cursors } from '/js/index.js';
 import { $, openWindow, clone, identity, initial, nameOf, plural, wanted }
     from './window.js';
 
-const SERVICE = 'cursors';
 const BOARD = wanted('board')[0];
 const POINTER = 'pointer';
 const STEP = .02;
 
 /*
- * This window's cursors by the handle that it has chosen:
+ * This window's cursors by a name that it has for them:
  *
- *   { handle, position, status, element, dirty }
+ *   { cursor, position, status, element, dirty }
  *
- * They outlive a connection: the next one gets them all again.
+ * cursor is the client's, once the board is joined.
  */
 const own = new Map();
 
 /* those of other windows, by public handle: { cursor, element } */
 const others = new Map();
 
-/* what is told between "join" and its answer */
-let early = null;
-
-let joined = false;
 let marks = 0;
 let hue = 186;
 let frame = null;
@@ -37,91 +33,64 @@ let lastPosition = { x: .5, y: .5 };
 const rate = { out: 0, in: 0 };
 
 
-const connection = openWindow({
+const snorky = openWindow({
 
+    services: { cursors: Cursors },
     identified: true,
-
-    opened() {
-        enter().catch((error) => {
-            if (connection.open) {
-                complain(`Not joined: ${error.message}.`);
-            }
-        });
-    },
-
-    changed() {
-        joined = joined && connection.open;
-        $('board').classList.toggle('stale', !connection.open);
-    },
-
     renamed: showMembers,
 
-    notified(service, content) {
-        if (service !== SERVICE) {
-            return;
-        }
-
-        rate.in += 1;
-
-        if (early !== null) {
-            early.push(content);
-        } else {
-            told(content);
-        }
+    changed() {
+        $('board').classList.toggle('stale', !snorky.isConnected);
+        schedule();
     },
 });
+
+const { cursors } = snorky.services;
+
+/* is joined by each connection again, and has all cursors then */
+let sheet = null;
 
 
 /* ------------------------------------------------- what the server tells */
 
-async function enter() {
-    const late = early = [];
-    const { cursors } = await connection.call(SERVICE, 'join',
-                                              { document: BOARD });
+async function join() {
+    cursors.lost.add(({ error }) => complain(`Lost: ${error.message}.`));
 
-    for (const handle of others.keys()) {
-        removeOther(handle);
+    try {
+        sheet = await cursors.join({ document: BOARD }, { timeout: 0 });
+
+    } catch (error) {
+        complain(`Not joined: ${error.message}.`);
+        return;
     }
 
-    cursors.forEach(setOther);
-
-    /* whatever happened after the list of cursors was made */
-    early = null;
-    late.forEach(told);
-
-    joined = true;
-    complain('');
+    sheet.cursors.forEach(setOther);
     own.forEach(create);
-    showMembers();
-}
 
-
-function told({ type, cursor }) {
-    switch (type) {
-
-    case 'cursorAdded':
+    sheet.cursorAdded.add((cursor) => {
         setOther(cursor);
         showMembers();
         say(cursor, 'left a mark');
-        break;
+    });
 
-    case 'cursorUpdated':
-        setOther(cursor);
-        break;
+    sheet.cursorUpdated.add(setOther);
 
-    case 'cursorRemoved':
-        say(others.get(cursor.publicHandle)?.cursor, 'took a mark away');
-        removeOther(cursor.publicHandle);
+    sheet.cursorRemoved.add(({ publicHandle }) => {
+        const { cursor, element } = others.get(publicHandle);
+
+        say(cursor, 'took a mark away');
+        element.remove();
+        others.delete(publicHandle);
         showMembers();
-        break;
-    }
+    });
+
+    showMembers();
 }
 
 
 function setOther(cursor) {
     const handle = cursor.publicHandle;
-    const known = others.get(handle);
-    const element = known?.element ?? draw(cursor.status);
+    const element = others.get(handle)?.element ?? draw(cursor.status);
 
     others.set(handle, { cursor, element });
     element.querySelector('.cursor-name').textContent = nameOf(cursor.owner);
@@ -129,66 +98,53 @@ function setOther(cursor) {
 }
 
 
-function removeOther(handle) {
-    others.get(handle)?.element.remove();
-    others.delete(handle);
-}
-
-
 /* ------------------------------------------------------------ own cursors */
 
-function add(handle, position) {
-    const status = { kind: handle === POINTER ? POINTER : 'mark', hue };
-    const cursor = { handle, position, status, dirty: false };
+function add(name, position) {
+    const status = { kind: name === POINTER ? POINTER : 'mark', hue };
+    const added = { cursor: null, position, status, element: draw(status),
+                    dirty: false };
 
-    cursor.element = draw(status);
-    cursor.element.classList.add('own');
-    own.set(handle, cursor);
-    place(cursor.element, cursor);
+    added.element.classList.add('own');
+    place(added.element, added);
+    own.set(name, added);
 
-    if (joined) {
-        create(cursor);
+    if (sheet !== null) {
+        create(added, name);
     }
 
     showMembers();
-    return cursor;
 }
 
 
-function create(cursor) {
-    const { handle, position, status } = cursor;
+function create(added, name) {
+    const { position, status } = added;
+    const [cursor, created] = sheet.createCursor({ position, status },
+                                                 { timeout: 0 });
 
-    cursor.dirty = false;
+    added.cursor = cursor;
 
-    connection.call(SERVICE, 'createCursor', {
-        privateHandle: handle, document: BOARD, position, status,
-    }).catch((error) => {
-        /* without a connection it waits for the next one */
-        if (connection.open && own.get(handle) === cursor) {
-            erase(handle);
+    created.catch((error) => {
+        if (own.get(name) === added) {
+            erase(name);
             complain(`Not left: ${error.message}.`);
         }
     });
 }
 
 
-function remove(handle) {
-    if (!own.has(handle)) {
-        return;
-    }
-
-    erase(handle);
-
-    if (joined) {
-        connection.call(SERVICE, 'removeCursor', { privateHandle: handle })
-            .catch(() => { /* it ended with the connection */ });
+function remove(name) {
+    if (own.has(name)) {
+        own.get(name).cursor?.remove()
+            .catch(() => { /* there was none: it was refused */ });
+        erase(name);
     }
 }
 
 
-function erase(handle) {
-    own.get(handle).element.remove();
-    own.delete(handle);
+function erase(name) {
+    own.get(name).element.remove();
+    own.delete(name);
     showMembers();
 }
 
@@ -207,7 +163,9 @@ function change(cursor, part) {
  * longer queue.
  */
 function schedule() {
-    if (frame === null && !underWay && joined) {
+    if (frame === null && !underWay && sheet !== null
+        && snorky.isConnected)
+    {
         frame = requestAnimationFrame(flush);
     }
 }
@@ -222,7 +180,7 @@ async function flush() {
     try {
         await Promise.all(changed.map(update));
     } catch {
-        /* no such cursor any more, or no connection */
+        /* no such cursor any more */
     }
 
     underWay = false;
@@ -233,15 +191,13 @@ async function flush() {
 }
 
 
-function update(cursor) {
-    const { handle, position, status } = cursor;
+function update(changed) {
+    const { cursor, position, status } = changed;
 
-    cursor.dirty = false;
+    changed.dirty = false;
     rate.out += 1;
 
-    return connection.call(SERVICE, 'updateCursor', {
-        privateHandle: handle, newData: { position, status },
-    });
+    return cursor.update({ position, status });
 }
 
 
@@ -265,7 +221,7 @@ function leaveMark(position) {
 
 
 function ownMarks() {
-    return [...own.keys()].filter((handle) => handle !== POINTER);
+    return [...own.keys()].filter((name) => name !== POINTER);
 }
 
 
@@ -305,12 +261,11 @@ function hueIn(status) {
 function showMembers() {
     const members = new Map();
     const all = [
-        ...[...own.values()].map(({ status }) =>
-            ({ owner: identity(), status })),
+        ...own.values(),
         ...[...others.values()].map(({ cursor }) => cursor),
     ];
 
-    for (const { owner, status } of all) {
+    for (const { owner = identity(), status } of all) {
         const member = members.get(owner) ?? { pointers: 0, marks: 0 };
 
         member[status?.kind === 'mark' ? 'marks' : 'pointers'] += 1;
@@ -398,16 +353,16 @@ function pressed(event) {
  */
 function clicked(event) {
     const { clientX, clientY } = event;
-    const mark = [...own.values()].find(({ handle, element }) => {
-        const { left, right, top, bottom } =
-            element.firstElementChild.getBoundingClientRect();
+    const mark = ownMarks().find((name) => {
+        const { left, right, top, bottom } = own.get(name).element
+            .firstElementChild.getBoundingClientRect();
 
-        return handle !== POINTER && clientX >= left && clientX <= right
+        return clientX >= left && clientX <= right
                && clientY >= top && clientY <= bottom;
     });
 
     if (mark !== undefined) {
-        remove(mark.handle);
+        remove(mark);
     } else {
         leaveMark(positionOf(event));
     }
@@ -436,6 +391,8 @@ function bind() {
         input.parentElement.style.setProperty('--hue', input.value);
     }
 
+    cursors.notificationReceived.add(() => { rate.in += 1; });
+
     setInterval(() => {
         $('rate-out').textContent = rate.out;
         $('rate-in').textContent = rate.in;
@@ -446,3 +403,4 @@ function bind() {
 
 bind();
 showMembers();
+join();

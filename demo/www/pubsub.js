@@ -3,11 +3,11 @@
  * for a shell.
  */
 
+import { PubSub } from '/js/index.js';
 import {
     $, me, openWindow, Log, clone, hueOf, initial, plural, wanted, want,
 } from './window.js';
 
-const SERVICE = 'messaging';
 const BACKEND_SERVICE = 'messaging_backend';
 const BACKEND_KEY = 'swordfish';
 const FIRST_CHANNEL = 'lobby';
@@ -23,95 +23,68 @@ const waiting = new Map();  /* number of an own message: when it was sent */
 /* joined channels in the order in which they were joined */
 const channels = new Map();
 
-/* takes the messages of a measurement, while one runs */
-let measuring = null;
+let measuring = false;
 
 const log = new Log(ROWS_KEPT);
 
 
-const connection = openWindow({
+const snorky = openWindow({
 
+    services: { messaging: PubSub },
     changed: showUsable,
     event: (text) => log.addEvent(text),
-
-    opened() {
-        for (const name of channels.keys()) {
-            subscribe(name).then((wrong) => {
-                if (wrong !== null && connection.open) {
-                    log.addEvent(`Not joined to ${name}: ${wrong}`);
-                }
-            });
-        }
-    },
-
-    notified(service, content) {
-        if (service !== SERVICE || content.type !== 'message') {
-            return;
-        }
-
-        if (measuring !== null && content.channel?.measure === me.id) {
-            measuring(content.message);
-            return;
-        }
-
-        arrived(content.channel, content.message);
-    },
 });
+
+const { messaging } = snorky.services;
 
 
 /* -------------------------------------------------------------- channels */
 
-async function subscribe(name) {
+/* each connection joins it, until it is left */
+async function join(name) {
+    const { signal } = addChannel(name);
+
     try {
-        await connection.call(SERVICE, 'subscribe', { channel: name });
-        return null;
+        for await (const message of messaging.channel(name, { signal })) {
+            arrived(name, message);
+        }
 
     } catch (error) {
-        return error.message;
+        if (!signal.aborted) {
+            removeChannel(name);
+            $('join-error').textContent = `${error.message}.`;
+            $('join-name').value ||= name;
+        }
     }
-}
-
-
-async function join(name) {
-    if (channels.has(name)) {
-        return 'Joined already';
-    }
-
-    /* without a connection it is joined as soon as there is one */
-    const wrong = connection.open ? await subscribe(name) : null;
-
-    if (wrong !== null && connection.open) {
-        return wrong;
-    }
-
-    addChannel(name);
-    return null;
 }
 
 
 function addChannel(name) {
     const item = clone('channel-template');
-    const channel = { item, count: 0, counter: item.querySelector('.count') };
+    const leaving = new AbortController();
 
     item.querySelector('.channel-name').textContent = name;
     item.querySelector('button').setAttribute('aria-label', `Leave ${name}`);
-    item.querySelector('button').onclick = () => leave(name);
+    item.querySelector('button').onclick = () => {
+        leaving.abort();
+        removeChannel(name);
+        $('join-name').focus();
+    };
 
-    channels.set(name, channel);
+    channels.set(name, {
+        item, count: 0, counter: item.querySelector('.count'),
+    });
+
     $('channels').append(item);
     channelsChanged(name);
+    return leaving;
 }
 
 
-function leave(name) {
+function removeChannel(name) {
     channels.get(name).item.remove();
     channels.delete(name);
-
-    connection.call(SERVICE, 'unsubscribe', { channel: name })
-        .catch(() => { /* the connection is gone, and with it the channel */ });
-
     channelsChanged($('channel').value);
-    $('join-name').focus();
 }
 
 
@@ -137,7 +110,7 @@ function publish(channel, text) {
 
     waiting.set(n, performance.now());
 
-    return connection.call(SERVICE, 'publish', {
+    return messaging.publish({
         channel,
         message: {
             text,
@@ -151,20 +124,16 @@ function publish(channel, text) {
 }
 
 
-function arrived(channel, message) {
+function arrived(name, message) {
     const now = performance.now();
     const wall = Date.now();
     const known = message !== null && typeof message === 'object'
                   && typeof message.text === 'string';
     const own = known && message.from === me.id;
-    const name = typeof channel === 'string' ? channel
-                                             : JSON.stringify(channel);
     const joined = channels.get(name);
 
-    if (joined !== undefined) {
-        joined.count += 1;
-        joined.counter.textContent = joined.count.toLocaleString('en');
-    }
+    joined.count += 1;
+    joined.counter.textContent = joined.count.toLocaleString('en');
 
     let latency = '';
     let kind = '';
@@ -232,8 +201,8 @@ function oneWay(ms) {
 
 
 function showUsable() {
-    $('send').disabled = !connection.open || channels.size === 0;
-    $('measure').disabled = !connection.open || measuring !== null;
+    $('send').disabled = !snorky.isConnected || channels.size === 0;
+    $('measure').disabled = !snorky.isConnected || measuring;
 }
 
 
@@ -293,29 +262,26 @@ function drawSpark() {
  * back, to a channel that only this window joins.
  */
 async function measure() {
-    const channel = { measure: me.id };
+    const channel = messaging.channel({ measure: me.id });
+    const back = channel[Symbol.asyncIterator]();
     const measured = [];
-    let back = null;
 
-    measuring = () => back();
+    measuring = true;
     showUsable();
 
     try {
-        await connection.call(SERVICE, 'subscribe', { channel });
-
-        for (let n = 0; n < MEASURED; n++) {
-            const came = new Promise((resolve) => { back = resolve; });
+        /* the first one joins the channel, too */
+        for (let n = 0; n <= MEASURED; n++) {
+            const came = back.next();
             const begin = performance.now();
-            const answered = connection.call(SERVICE, 'publish',
-                                             { channel, message: n });
+            const answered = channel.publish(n);
 
             await Promise.race([came, answered.then(() => came)]);
             measured.push(performance.now() - begin);
             await answered;
         }
 
-        await connection.call(SERVICE, 'unsubscribe', { channel });
-
+        measured.shift();
         trips = measured.slice(-TRIPS_KEPT);
         measured.sort((a, b) => a - b);
         showTrip(measured[Math.floor(MEASURED / 2)],
@@ -326,7 +292,8 @@ async function measure() {
         $('trip-note').textContent = `Not measured: ${error.message}.`;
     }
 
-    measuring = null;
+    back.return();
+    measuring = false;
     showUsable();
 }
 
@@ -432,18 +399,18 @@ function bind() {
         }
     };
 
-    $('join').onsubmit = async (event) => {
+    $('join').onsubmit = (event) => {
         const field = $('join-name');
         const name = field.value.trim();
+        const wrong = name === '' ? 'A name, please.'
+                      : channels.has(name) ? 'Joined already.' : '';
 
         event.preventDefault();
+        $('join-error').textContent = wrong;
 
-        const wrong = name === '' ? 'A name, please' : await join(name);
-
-        $('join-error').textContent = wrong === null ? '' : `${wrong}.`;
-
-        if (wrong === null) {
+        if (wrong === '') {
             field.value = '';
+            join(name);
         }
     };
 
@@ -458,6 +425,4 @@ hueOf(me.id);       /* the first colour is one's own */
 bind();
 log.show($('messages'));
 
-for (const name of wanted(FIRST_CHANNEL)) {
-    addChannel(name);
-}
+wanted(FIRST_CHANNEL).forEach(join);

@@ -2,16 +2,15 @@
  * The to-do demo: shows the rows of an application's database, and has the
  * changes of these rows from DataSync.  demo/todo/app.py is the application.
  *
- * Rows come first, with a token, from the application; then the token is
- * acquired here, and whatever has changed since the token was made arrives in
+ * Rows come first, with a token, from the application; then the client acquires
+ * the token, and whatever has changed since the token was made arrives in
  * order, without an end.  A change may be in the rows already; so a delta is
  * applied in a way that doing it twice is as good as once.
  */
 
+import { DataSync } from '/js/index.js';
 import { $, openWindow, clone, plural, want, wanted } from './window.js';
-import { backOff } from './snorky.js';
 
-const SERVICE = 'datasync';
 const FIRST_LIST = 'Reef survey';
 const DELTAS_KEPT = 20;
 
@@ -23,92 +22,60 @@ const view = {
     lists: new Map(),
 };
 
-let token = null;       /* of the rows that are shown */
-let loads = 0;          /* the newest loading is the one that counts */
-let failures = 0;
-let timer = null;
+let subscription = null;    /* to the rows that are shown */
 let deltas = 0;
 
 /* changes are sent one after the other, in the order of the clicks */
 let turn = Promise.resolve();
 
 
-const connection = openWindow({
+const snorky = openWindow({
 
-    opened: load,
+    services: { datasync: DataSync },
 
     changed() {
-        if (!connection.open) {
-            loads += 1;
-            token = null;
-        }
-
-        $('tasks').classList.toggle('stale', !connection.open);
-    },
-
-    notified(service, content) {
-        if (service === SERVICE && content.type === 'delta') {
-            apply(content.delta);
-        }
+        $('tasks').classList.toggle('stale', !snorky.isConnected);
     },
 });
+
+const { datasync } = snorky.services;
 
 
 /* --------------------------------------------------------------- loading */
 
+function load() {
+    subscription?.cancel().catch(() => { /* it is gone in any case */ });
+    subscription = datasync.subscribe(authorize);
+}
+
+
 /*
- * Each connection begins with this, and each change of what is shown.  A
- * token is good for one acquisition, and its subscription ends with the
- * connection: so another one needs the rows anew, too.
+ * A token is good for one acquisition, and its subscription ends with the
+ * connection: so the client calls this for each connection, and again after a
+ * pause if it fails.
  */
-async function load() {
-    const number = ++loads;
+async function authorize(signal) {
     const query = new URLSearchParams({ list: view.list });
 
     if (view.onlyOpen) {
         query.set('open', 1);
     }
 
-    clearTimeout(timer);
-
     try {
-        await cancel();
+        const { data, token } = await ask('GET', `/api/todos?${query}`);
 
-        const answer = number === loads
-                       && await ask('GET', `/api/todos?${query}`);
-
-        if (number !== loads) {
-            return;         /* its token lapses by itself */
-        }
-
-        showAll(answer.data);
-        token = answer.token;
-        await connection.call(SERVICE, 'acquireSubscription', { token });
-
-        failures = 0;
+        signal.throwIfAborted();        /* the token lapses by itself */
+        showAll(data);
         $('loading').hidden = true;
+        return token;
 
     } catch (error) {
-        if (number !== loads || !connection.open) {
-            return;         /* the next connection loads */
+        if (!signal.aborted) {
+            $('loading').hidden = false;
+            $('loading').textContent = `${error.message}; trying again`;
         }
 
-        $('loading').hidden = false;
-        $('loading').textContent = `${error.message}; trying again`;
-        timer = setTimeout(load, backOff(failures));
-        failures += 1;
-    }
-}
-
-
-async function cancel() {
-    const old = token;
-
-    token = null;
-
-    if (old !== null) {
-        await connection.call(SERVICE, 'cancelSubscription', { token: old })
-            .catch(() => { /* it was not acquired, or is gone */ });
+        throw error;
     }
 }
 
@@ -344,10 +311,7 @@ function choose(list) {
     want([list]);
     $('another').href = location.href;
     showLists();
-
-    if (connection.open) {
-        load();
-    }
+    load();
 }
 
 
@@ -381,12 +345,11 @@ function complain(text) {
 
 
 function bind() {
+    datasync.deltaReceived.add(apply);
+
     $('open').onchange = () => {
         view.onlyOpen = $('open').checked;
-
-        if (connection.open) {
-            load();
-        }
+        load();
     };
 
     $('add').onsubmit = (event) => {

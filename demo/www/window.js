@@ -4,13 +4,31 @@
  * never markup; that goes for every page.
  */
 
-import {
-    Connection, CLOSE_TEXTS, SockJS, sockJS, webSocket,
-} from './snorky.js';
+import Snorky from '/js/index.js';
 
 const OWN_HUE = 186;
 const SENDERS_KEPT = 1000;
 const STATUS_EVERY = 2000;
+
+/* a worker past these is not offered, and so stays unknown to the page */
+const WORKERS_OFFERED = 64;
+
+const STATE_TEXTS = {
+    connecting: 'Connecting', open: 'Connected', refused: 'Refused',
+};
+
+const CLOSE_TEXTS = {
+    1000: 'closed',
+    1001: 'the server stopped',
+    1006: 'the connection was lost',
+    1007: 'text was not UTF-8',
+    1009: 'the message was too large',
+    1011: 'a ping was not answered',
+    1012: 'the server restarts',
+    1013: 'this window was too slow',
+    2000: 'this transport does not work here',
+    4001: 'admin closed it',
+};
 
 const SEA = [
     'Otter', 'Puffin', 'Urchin', 'Manta', 'Nautilus', 'Limpet', 'Squid',
@@ -26,12 +44,14 @@ export const me = {
     id: randomId(),
     name: '',
     worker: null,
-    transport: null,
 };
 
 const hues = new Map();
 
-let connection = null;
+/* null where a page's sockjs-client could not be loaded */
+const SockJS = globalThis.SockJS ?? null;
+
+let snorky = null;
 let countdown = null;
 let page = null;
 
@@ -39,40 +59,40 @@ let page = null;
 /* ------------------------------------------------------------ the window */
 
 /*
- * Connects the page, and returns the connection.  The page may give:
+ * Connects the page, and returns the client.  The page may give:
  *
+ *   services      what it uses of the server: classes by name
  *   identified    the name is the client's identity: a new name makes a new
  *                 connection
- *   opened()      after each connect
  *   changed()     the connection's state is another
- *   notified(service, content)
  *   renamed()     there is another name
  *   event(text)   something for the page's log
  */
 export function openWindow(owner) {
     page = {
-        identified: false, opened() {}, changed() {}, notified() {},
-        renamed() {}, event() {}, ...owner,
+        services: {}, identified: false, changed() {}, renamed() {}, event() {},
+        ...owner,
     };
 
     me.name = new URLSearchParams(location.search).get('user')
               || remembered() || random;
 
-    connection = new Connection({
-        dial,
-        onstate: showState,
-        onnotify: page.notified,
+    if ($('transport') !== null) {
+        chooseTransport();
+    }
 
-        onopen(worker, transport) {
-            me.worker = worker;
-            me.transport = transport;
-            showServed();
-            page.event(worker !== null ? `Connected to worker ${worker}`
-                       : transport !== null ? `Connected by ${transport}`
-                       : 'Connected');
-            page.opened();
-            refreshStatus();
-        },
+    snorky = new Snorky(() => address('/ws'), page.services, transport());
+    snorky.stateChanged.add(showState);
+    snorky.connected.add(() => {
+        page.event(connectedBy());
+        refreshStatus();
+    });
+
+    /* but for what was asked for here */
+    snorky.disconnected.add(({ code, reason, wasOpen }) => {
+        if (wasOpen && code !== 1000) {
+            page.event(`Disconnected: ${closeText(code, reason)} (${code})`);
+        }
     });
 
     if ($('name') !== null) {
@@ -80,26 +100,12 @@ export function openWindow(owner) {
         $('name').onchange = rename;
     }
 
-    if ($('transport') !== null) {
-        chooseTransport();
-    }
-
     $('reconnect').onclick = reconnect;
 
-    addEventListener('online', () => connection.hurry());
-    document.addEventListener('visibilitychange', () => {
-        if (!document.hidden) {
-            connection.hurry();
-            refreshStatus();
-        }
-    });
-
+    document.addEventListener('visibilitychange', refreshStatus);
     setInterval(refreshStatus, STATUS_EVERY);
 
-    /* the page has its connection before it hears of it */
-    queueMicrotask(() => connection.connect());
-
-    return connection;
+    return snorky;
 }
 
 
@@ -108,15 +114,27 @@ export function openWindow(owner) {
  * it stands there: escaped.  That is for a demo, where everybody may be whom
  * they want; a real site has an identity that its login made sure of.
  */
-function dial() {
-    const query = page.identified ? `?user=${identity()}` : '';
-    const transport = $('transport')?.value ?? '';
+function address(path) {
+    return page.identified ? `${path}?user=${identity()}` : path;
+}
 
-    if (transport === '') {
-        return webSocket(`/ws${query}`);
+
+/* what is chosen, without a fallback: a demo shows what works and what not */
+function transport() {
+    const chosen = $('transport')?.value ?? '';
+
+    if (chosen === '') {
+        /* the worker answers with its own, see demo/nginx.conf */
+        return { protocols: Array.from({ length: WORKERS_OFFERED },
+                                       (_, n) => `worker.${n}`) };
     }
 
-    return sockJS(`/sockjs${query}`, transport === 'any' ? [] : [transport]);
+    return {
+        WebSocket: null,
+        SockJS,
+        sockjsUrl: () => address('/sockjs'),
+        sockjsOptions: { transports: chosen === 'any' ? [] : [chosen] },
+    };
 }
 
 
@@ -155,7 +173,7 @@ function rename() {
 }
 
 
-/* the choice is kept in the address */
+/* the choice is kept in the address, and takes effect with it */
 function chooseTransport() {
     const field = $('transport');
     const wanted = new URLSearchParams(location.search).get('transport');
@@ -174,39 +192,42 @@ function chooseTransport() {
             url.searchParams.set('transport', field.value);
         }
 
-        history.replaceState(null, '', url);
-        reconnect();
+        if (url.searchParams.has('user')) {
+            url.searchParams.set('user', me.name);
+        }
+
+        location.assign(url);
     };
 }
 
 
+/* also where the server has refused the client, which it heeds otherwise */
 function reconnect() {
-    nobodyServes('');
-    connection.reconnect();
+    snorky.restart();
+    snorky.connect();
 }
 
 
-function showState(state, detail) {
+function showState({ state, code, reason, wait }) {
     clearInterval(countdown);
     $('state').dataset.state = state;
+    $('state-text').textContent = STATE_TEXTS[state];
 
     if (state === 'waiting') {
-        const why = CLOSE_TEXTS[detail.code]
-                    ?? (detail.reason || `close code ${detail.code}`);
+        count(Date.now() + wait);
+    }
 
-        if (detail.wasOpen) {
-            page.event(`Disconnected: ${why} (${detail.code})`);
-        }
-
-        nobodyServes(why);
-        count(Date.now() + detail.wait);
-
-    } else {
-        $('state-text').textContent = state === 'open' ? 'Connected'
-                                                       : 'Connecting';
+    if (state !== 'connecting') {
+        me.worker = workerOf(snorky.socket);
+        showServed(closeText(code, reason));
     }
 
     page.changed();
+}
+
+
+function closeText(code, reason) {
+    return CLOSE_TEXTS[code] ?? (reason || `close code ${code}`);
 }
 
 
@@ -214,8 +235,9 @@ function count(until) {
     const show = () => {
         const left = Math.ceil((until - Date.now()) / 1000);
 
-        $('state-text').textContent = left > 1 ? `Trying again in ${left} s`
-                                               : 'Reconnecting';
+        $('state-text').textContent =
+            left === Infinity ? 'Waiting for a network'
+            : left > 1 ? `Trying again in ${left} s` : 'Reconnecting';
     };
 
     show();
@@ -223,18 +245,11 @@ function count(until) {
 }
 
 
-function nobodyServes(why) {
-    me.worker = null;
-    me.transport = null;
-    showServed(why);
-}
-
-
-function showServed(why = '') {
+function showServed(why) {
     const [worker, over] = server() ?? ['no worker yet', why];
 
     $('worker').textContent = worker;
-    $('worker').classList.toggle('none', server() === null);
+    $('worker').classList.toggle('none', !snorky.isConnected);
 
     if ($('over') !== null) {
         $('over').textContent = over;
@@ -247,23 +262,35 @@ function showServed(why = '') {
  * has one worker, but its requests do not, unless it is by websocket.
  */
 function server() {
-    if (me.worker !== null) {
-        return [`Worker ${me.worker}`, 'over a WebSocket'];
-    }
-
-    switch (me.transport) {
-
-    case null:
+    if (!snorky.isConnected) {
         return null;
-
-    case 'websocket':
-        return ['one worker',
-                'over SockJS, by websocket: a page can’t see which'];
-
-    default:
-        return ['any worker', `over SockJS, by ${me.transport}: each request `
-                              + 'comes to whichever takes it'];
     }
+
+    if (snorky.transport === 'websocket') {
+        return [`Worker ${me.worker ?? '?'}`, 'over a WebSocket'];
+    }
+
+    const { transport } = snorky.socket;
+
+    return transport === 'websocket'
+        ? ['one worker', 'over SockJS, by websocket: a page can’t see which']
+        : ['any worker', `over SockJS, by ${transport}: each request comes to `
+                         + 'whichever takes it'];
+}
+
+
+function connectedBy() {
+    return me.worker !== null ? `Connected to worker ${me.worker}`
+           : snorky.transport === 'sockjs'
+           ? `Connected by ${snorky.socket.transport}` : 'Connected';
+}
+
+
+/* its number is the subprotocol; SockJS has none */
+function workerOf(socket) {
+    const found = /^worker\.([0-9]+)$/.exec(socket?.protocol);
+
+    return found === null ? null : Number(found[1]);
 }
 
 

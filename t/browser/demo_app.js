@@ -353,6 +353,9 @@ async function disconnecting() {
 
         await disconnect(admin, 'Grace Höpper');
         await said(ada, 'Disconnected: admin closed it (4001)');
+        await ada.waitForSelector('#state[data-state="refused"]');
+        await members(admin, ['admin']);
+        await ada.click('#reconnect');
         await connected(ada);
         await members(admin, ['Grace Höpper', 'admin']);
         assert.notStrictEqual((await whoami(ada)).client, before);

@@ -21,6 +21,8 @@ const { chromium } = require('playwright-core');
 const [executablePath, url, master, directory, pictures] =
     process.argv.slice(2);
 
+const { hostname } = new URL(url);
+
 const TIMEOUT = 20000;
 const DRAIN = 30000;
 
@@ -61,7 +63,7 @@ function watch(page) {
     page.on('request', (request) => {
         const to = request.url();
 
-        if (!to.startsWith(url) && !to.startsWith('data:')) {
+        if (!['', hostname].includes(new URL(to).hostname)) {
             foreign.push(to);
         }
     });
@@ -245,7 +247,7 @@ function faint() {
 
 
 /* runs the cases in a browser; two more are about all of its windows */
-async function browse(cases) {
+async function browse(cases, options = {}) {
     mkdirSync(pictures, { recursive: true });
 
     const context = await chromium.launchPersistentContext(
@@ -260,6 +262,7 @@ async function browse(cases) {
                 '--no-first-run', '--disable-background-networking',
                 '--disable-component-update', '--disable-sync',
             ],
+            ...options,
         });
 
     try {

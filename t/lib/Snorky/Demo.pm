@@ -12,7 +12,8 @@ package Snorky::Demo;
 #                                     sockjs => 1 with npm's sockjs-client
 #     my ($pid, $pipe) = run_todo($t);    an application of it: todo/app.py
 #     my ($pid, $pipe) = run_app($t);     and app/app.js; end with the pipe
-#     browse($t, 'chat.js', $cases);  t/browser/chat.js has the cases
+#     browse($t, 'chat.js', $cases);  t/browser/chat.js has the cases; its
+#                                     address is of this page, if one is given
 #
 # Screenshots go to build/.
 
@@ -74,6 +75,7 @@ sub run_demo {
         "http {\n"               => "http {\n    %%TEST_GLOBALS_HTTP%%\n$more",
         '@PORT@'                 => '8080',
         '@ROOT@'                 => '%%TESTDIR%%',
+        '@CLIENT@'               => '%%TESTDIR%%/js',
         '@SOCKETS@'              => '%%TESTDIR%%',
         '@NPM@'                  => '%%TESTDIR%%',
     );
@@ -87,11 +89,15 @@ sub run_demo {
     $conf !~ /\@[A-Z]+\@/
         or die "the demo has more to be filled in: $&\n";
 
-    mkdir $t->testdir() . '/www' or die "cannot make www: $!\n";
+    for ([ 'www', 'demo/www' ], [ 'js', 'js/src' ]) {
+        my ($to, $from) = @$_;
 
-    for my $file (glob "$root/demo/www/*") {
-        my ($name) = $file =~ m{([^/]+)$};
-        $t->write_file("www/$name", slurp($file));
+        mkdir $t->testdir() . "/$to" or die "cannot make $to: $!\n";
+
+        for my $file (glob "$root/$from/*") {
+            my ($name) = $file =~ m{([^/]+)$};
+            $t->write_file("$to/$name", slurp($file));
+        }
     }
 
     if ($o{sockjs}) {
@@ -170,14 +176,14 @@ sub run_application {
 # Runs the cases of a file of t/browser/, each of which is one here.
 
 sub browse {
-    my ($t, $script, $cases) = @_;
+    my ($t, $script, $cases, $page) = @_;
 
-    my $port = port(8080);
+    my $url = 'http://127.0.0.1:' . port(8080) . '/' . ($page // '');
     my ($master) = $t->read_file('nginx.pid') =~ /(\d+)/;
 
     my $pid = open3(my $in, my $out, undef, 'node',
-        "$root/t/browser/$script", browser(), "http://127.0.0.1:$port/",
-        $master, $t->testdir(), "$root/build");
+        "$root/t/browser/$script", browser(), $url, $master,
+        $t->testdir(), "$root/build");
 
     close $in;
 
