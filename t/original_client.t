@@ -2,11 +2,13 @@
 
 # Copyright (C) The ngx_snorky_module authors
 #
-# The JavaScript client of the original Snorky, unchanged, in two windows of a
-# headless Chromium: t/browser/original.js has the cases.
+# What pages of the original Snorky do with its JavaScript client, in two
+# windows of a headless Chromium: t/browser/original.js has the cases.  The
+# client is ours, one file for a <script>, which has to be as good; and the
+# original's own, unchanged, which shows that the server is.
 #
-# It is not part of this project, and has another licence.  So this test takes
-# it from a checkout, and does nothing without one:
+# The latter is not part of this project, and has another licence.  So it is
+# taken from a checkout, and left out without one:
 #
 #     git clone https://github.com/ntrrgc/snorky
 #     TEST_SNORKY_FRONTEND=$PWD/snorky/snorky/frontend util/suite \
@@ -17,51 +19,58 @@ use warnings;
 
 use File::Basename qw/ dirname /;
 use File::Path qw/ make_path /;
-use File::Spec ();
 use FindBin;
 use Test::More;
 
 BEGIN { push @INC, "$FindBin::Bin/lib" }
 
 use Test::Nginx;
+use Snorky::Demo qw/ browse slurp /;
 
 
-use constant { CASES => 49, TIMEOUT => 300 };
+use constant CASES => 56;
 
-my $frontend = $ENV{TEST_SNORKY_FRONTEND};
-
-plan(skip_all => 'TEST_SNORKY_FRONTEND is not set: it is the directory '
-    . '"snorky/frontend" of what "git clone https://github.com/ntrrgc/snorky"'
-    . ' makes') unless defined $frontend && length $frontend;
+my $root = "$FindBin::Bin/..";
+my $frontend = $ENV{TEST_SNORKY_FRONTEND} || '';
 
 plan(skip_all => 'no playwright-core here: see "npm ci"')
-    unless -d "$FindBin::Bin/../node_modules/playwright-core";
+    unless -d "$root/node_modules/playwright-core";
+plan(skip_all => 'no client here: see "make client"')
+    unless -f "$root/build/js/snorky.js";
 
-my @files = files($frontend);
+my %files = ('client.html' => [ "$root/build/js/", 'snorky.js' ]);
+
+$files{'original.html'} = [ "$frontend/", files($frontend) ]
+    if length $frontend;
 
 my $t = Test::Nginx->new()->has(qw/ http /)
-    ->has_daemon('node')->has_daemon('chromium')->plan(CASES + 1);
+    ->has_daemon('node')->has_daemon('chromium')
+    ->plan((CASES + 1) * keys %files);
 
 my $dir = $t->testdir();
 
 # copied to where a worker that is "nobody" can read them
 
-for my $file (@files) {
-    make_path(dirname("$dir/www/$file"));
-    $t->write_file("www/$file", slurp("$frontend/$file"));
-}
+for my $page (keys %files) {
+    my ($from, @files) = @{ $files{$page} };
 
-my $scripts = join "\n", map { qq{<script src="/$_"></script>} } @files;
+    for my $file (@files) {
+        make_path(dirname("$dir/www/$file"));
+        $t->write_file("www/$file", slurp("$from$file"));
+    }
 
-$t->write_file('www/index.html', <<"EOC");
+    my $scripts = join "\n", map { qq{<script src="/$_"></script>} } @files;
+
+    $t->write_file("www/$page", <<"EOC");
 <!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
-<title>The original's client</title>
+<title>A page of the original's</title>
 <link rel="icon" href="data:,">
 $scripts
 </html>
 EOC
+}
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -126,55 +135,9 @@ EOC
 
 $t->run();
 
-browse('http://127.0.0.1:' . port(8080) . '/', $t->master(), $dir);
-
-
-# Runs the cases, each of which is one here, and passes on what is said of
-# those that fail.  One that is missing fails.
-
-sub browse {
-    my @args = @_;
-    my ($done, $failed) = (0, 1);
-
-    my $pid = open my $out, '-|', 'node',
-        "$FindBin::Bin/browser/original.js", chromium(), @args
-        or die "cannot run node: $!\n";
-
-    eval {
-        local $SIG{ALRM} = sub { die "not in time\n" };
-        alarm TIMEOUT;
-
-        while (my $line = <$out>) {
-            chomp $line;
-
-            if ($line =~ /^(not )?ok (.*)/) {
-                $failed = !ok(!$1, $2);
-                $done++;
-                next;
-            }
-
-            $line =~ s/^# //;
-            $failed ? diag($line) : note($line);
-        }
-    };
-
-    alarm 0;
-    diag($@) if $@;
-
-    kill 'TERM', $pid;          # it has ended, unless it took too long
-    close $out;
-
-    is($done, CASES, 'the browser came to its end');
-    fail('a case that the browser did not come to') for $done + 1 .. CASES;
-
-    return;
-}
-
-
-sub chromium {
-    my ($found) = grep { -x } map { "$_/chromium" } File::Spec->path();
-
-    return $found;
+for my $page (sort keys %files) {
+    note($page);
+    browse($t, 'original.js', CASES, $page);
 }
 
 
@@ -189,13 +152,4 @@ sub files {
         $build =~ /^ +$list = \[\n((?: +"[^"]+"\n)+) +\]/m
             or die "no $list in $from/gruntfile.coffee\n";
         $1 =~ /"([^"]+)"/g } qw/ modernLibFiles srcFiles /;
-}
-
-
-sub slurp {
-    my ($name) = @_;
-    local $/;
-
-    open my $f, '<', $name or die "cannot read $name: $!\n";
-    return scalar <$f>;
 }

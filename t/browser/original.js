@@ -1,11 +1,9 @@
 /*
  * Copyright (C) The ngx_snorky_module authors
  *
- * Uses the original Snorky's own client in two windows.  It is started by
- * t/original_client.t, which counts what is printed: a line "ok NAME" or "not
- * ok NAME" for each case, "# ..." for details.
- *
- *   node original.js CHROMIUM URL MASTER_PID DIRECTORY
+ * Does what pages of the original Snorky do, in two windows.  The page has our
+ * client or the original's own: see t/original_client.t, and
+ * t/browser/windows.js for how it is started.
  *
  * What the original's client does wrong by itself is not tested, and is gone
  * around:
@@ -21,37 +19,15 @@
 'use strict';
 
 const assert = require('node:assert');
-const path = require('node:path');
-const { chromium } = require('playwright-core');
+const { TIMEOUT, url, master, it, watch, browse } = require('./windows');
 
-const [executablePath, url, master, directory] = process.argv.slice(2);
-
-const TIMEOUT = 20000;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d$/;
 
-const wrong = [];       /* what the client, and the pages, complained of */
+const wrong = [];       /* what the client complained of */
 const devtools = new Map();     /* page: its session of the DevTools */
 
 let ada, grace;         /* the two windows' clients */
 let twin, stranger;     /* more, in Ada's window: hers again, and nobody's */
-
-
-function say(text) {
-    process.stdout.write(`${text}\n`);
-}
-
-
-/* a case: goes on with the next one if it fails */
-async function it(name, code) {
-    try {
-        await code();
-        say(`ok ${name}`);
-
-    } catch (error) {
-        say(`not ok ${name}`);
-        say(String(error.stack ?? error).replace(/^/gm, '# '));
-    }
-}
 
 
 /* ------------------------------------------------------ inside the windows */
@@ -229,7 +205,7 @@ async function open(context) {
     devtools.set(page, await context.newCDPSession(page));
     await devtools.get(page).send('Network.enable');
 
-    page.on('pageerror', (error) => wrong.push(String(error)));
+    watch(page);
     page.on('console', (message) => {
         if (message.type() === 'error') {
             wrong.push(message.text());
@@ -1005,6 +981,142 @@ async function datasync() {
 }
 
 
+/* ------------------------------------------------------------------ habits */
+
+async function habits() {
+    const message = (text) =>
+        ({ type: 'message', channel: 'galley', message: text });
+
+    /* a client of one service, and what it tells, of the class that is made */
+    const use = (name, make) => ada.page.evaluate(`{
+        const client = new Snorky(WebSocket, \`ws://\${location.host}/ws\`,
+                                  { pubsub: (${make})() });
+
+        client.services.pubsub.published.add((message) =>
+            see('${name} published', message));
+        globalThis.${name} = client;
+    }`);
+
+    const told = async (name) => {
+        const client = new Client(ada.page, name);
+
+        await client.ok('pubsub', 'subscribe', { channel: 'galley' });
+        await client.ok('pubsub', 'publish',
+                        { channel: 'galley', message: name });
+        await client.told('published', message(name));
+        await client.ok('pubsub', 'unsubscribe', { channel: 'galley' });
+        await client.fails('pubsub', 'unsubscribe', { channel: 'galley' },
+                           'Not subscribed');
+    };
+
+    await it('a class of the page\u2019s own has an init()', async () => {
+        await use('initiated', () => {
+            const Own = new Snorky.Class(Snorky.RPCService, {
+                init: function () {
+                    Snorky.RPCService.prototype.init.call(this);
+                    this.published = new Snorky.Signal();
+                    this.notificationReceived.add(this.onNotification, this);
+                },
+
+                onNotification: function (message) {
+                    this.published.dispatch(message);
+                },
+            });
+
+            Own.addRPCMethods(['subscribe', 'publish', 'unsubscribe']);
+            return Own;
+        });
+
+        await told('initiated');
+    });
+
+    await it('or a constructor that calls its parent\u2019s', async () => {
+        await use('constructed', () => {
+            const Own = Snorky.Class(Snorky.RPCService, {
+                STATIC: { commands: ['subscribe', 'publish', 'unsubscribe'] },
+
+                constructor: function (name, snorky) {
+                    Snorky.RPCService.call(this, name, snorky);
+                    this.published = new Snorky.Signal();
+                },
+
+                onPacket: function (message) {
+                    Own.Super.prototype.onPacket.call(this, message);
+
+                    if (message.type === 'message') {
+                        this.published.dispatch(message);
+                    }
+                },
+            });
+
+            Own.addRPCMethods(Own.commands);
+            return Own;
+        });
+
+        await told('constructed');
+    });
+
+    await it('or is derived from one that there is', async () => {
+        await use('derived', () => Snorky.Class(Snorky.PubSub, {
+            init: function () {
+                Snorky.PubSub.prototype.init.apply(this, arguments);
+                this.published = this.messagePublished;
+            },
+        }));
+
+        await told('derived');
+    });
+
+    await it('a method is not overwritten by a command\u2019s', async () => {
+        assert.deepStrictEqual(await ada.page.evaluate(() => {
+            const Own = Snorky.Class(Snorky.RPCService, {});
+
+            Own.addRPCMethods(['sum']);
+
+            return ['sum', 'sendMessage', 'init'].map((name) => {
+                try {
+                    Own.addRPCMethods([name]);
+                } catch (error) {
+                    return error.message;
+                }
+            });
+        }), ['sum', 'sendMessage', 'init'].map((name) =>
+            `Method "${name}" already exists in the class. `
+            + 'Refusing to overwrite it.'));
+    });
+
+    /* the original's can't at once */
+    await it('a listener of "disconnected" connects again', async () => {
+        const states = await ada.page.evaluate(() => new Promise((resolve) => {
+            const later = Snorky.SnorkyError ? (code) => code() : setTimeout;
+            const seen = [];
+
+            derived.disconnected.addOnce(() => {
+                seen.push(derived.isConnected, derived.isConnecting);
+                later(() => {
+                    derived.connect();
+                    seen.push(derived.isConnected, derived.isConnecting);
+                });
+            });
+
+            derived.connected.addOnce(() => {
+                seen.push(derived.isConnected, derived.isConnecting);
+                resolve(seen);
+            });
+
+            derived.disconnect();
+        }));
+
+        assert.deepStrictEqual(states,
+                               [false, false, false, true, true, false]);
+        await told('derived');
+    });
+
+    await ada.page.evaluate(() => [initiated, constructed, derived]
+        .forEach((client) => client.disconnect()));
+}
+
+
 /* ----------------------------------------------------------- disconnection */
 
 async function parting() {
@@ -1120,40 +1232,17 @@ async function parting() {
 }
 
 
-async function main() {
-    const context = await chromium.launchPersistentContext(
-        path.join(directory, 'profile'), {
-            executablePath,
-            headless: true,
-            timeout: 60000,
-            env: { ...process.env, HOME: directory },
-            args: [
-                '--no-sandbox', '--disable-gpu', '--disable-quic',
-                '--no-first-run', '--disable-background-networking',
-                '--disable-component-update', '--disable-sync',
-            ],
-        });
+browse(async (context) => {
+    await connecting(context);
+    await calling();
+    await pubsub();
+    await messaging();
+    await chat();
+    await cursors();
+    await datasync();
+    await habits();
+    await parting();
 
-    try {
-        await connecting(context);
-        await calling();
-        await pubsub();
-        await messaging();
-        await chat();
-        await cursors();
-        await datasync();
-        await parting();
-
-        await it('the client had nothing to complain of', () =>
-            assert.deepStrictEqual(wrong, []));
-
-    } finally {
-        await context.close();
-    }
-}
-
-
-main().catch((error) => {
-    say(String(error.stack ?? error).replace(/^/gm, '# '));
-    process.exitCode = 1;
+    await it('the client had nothing to complain of', () =>
+        assert.deepStrictEqual(wrong, []));
 });
