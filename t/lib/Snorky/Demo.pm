@@ -190,7 +190,11 @@ sub browse {
     my $done = relay($out, 300, $cases);
 
     kill 'TERM', $pid;          # it has ended, unless it took too long
-    waitpid $pid, 0;
+
+    unless (wait_until { waitpid($pid, POSIX::WNOHANG()) }) {
+        kill 'KILL', $pid;
+        waitpid $pid, 0;
+    }
 
     is($done, $cases, 'the browser came to its end');
 
