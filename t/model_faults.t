@@ -191,8 +191,6 @@ ends($crowd, 'reloaded');
 
 # --- all of it --------------------------------------------------------------
 
-# a worker that is killed in the middle of a change makes all begin anew
-
 $crowd = crowd($before, forgets => 1);
 @late = ();
 
@@ -203,10 +201,8 @@ for my $i (1 .. $rounds) {
 
     if ($dice < 0.5) {
         my @workers = @{ status_json()->{workers} };
-        my $worker = $workers[rand @workers];
 
-        $crowd->doubt($worker->{slot});
-        kill 'KILL', $worker->{pid};
+        kill_worker($crowd, $workers[rand @workers]);
 
     } elsif ($dice < 0.75) {
         my ($slot, $pid) = stop_slot($crowd, -1);
@@ -332,6 +328,25 @@ sub behind {
     $_->finish() for $one, $two;
 
     return ($r->{type} // '') eq 'response' ? $count : 'no response';
+}
+
+
+# Kills a worker.  Whoever was on it may have lost what he had; and if it was
+# in the middle of a change, all begin anew, each when his worker notices.
+
+sub kill_worker {
+    my ($crowd, $worker) = @_;
+
+    my ($slot, $pid) = @$worker{qw/ slot pid /};
+
+    stop_process($pid);
+
+    $crowd->doubt(status_json()->{zone}{locked_by} == $pid ? undef : $slot);
+
+    kill 'KILL', $pid;
+    continue_process($pid);
+
+    return;
 }
 
 

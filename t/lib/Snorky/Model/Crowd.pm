@@ -174,13 +174,15 @@ sub living {
 }
 
 
-# those that are on this worker, perhaps, are not sure of what they hold
+# those that are on this worker, perhaps, or all without one, are not sure of
+# what they hold
 
 sub doubt {
     my ($self, $slot) = @_;
 
     for my $life ($self->living()) {
-        next if defined $life->{slot} && $life->{slot} != $slot;
+        next if defined $slot && defined $life->{slot}
+            && $life->{slot} != $slot;
         $life->{doubt} //= ++$self->{seq};
     }
 
