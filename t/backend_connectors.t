@@ -48,7 +48,7 @@ my @others = grep { !/^(?:py|mjs)$/ } @here;
 
 my $t = Test::Nginx->new()->has(qw/ http http_ssl access rewrite unix /)
     ->has_daemon('curl')->has_daemon('openssl')
-    ->plan(25 * @here + 4 * @full + 9 * @keeping + 2 * @others
+    ->plan(28 * @here + 4 * @full + 9 * @keeping + 2 * @others
             + 10 * grep({ $_ eq 'sh' } @here) + 27);
 
 my $dir = $t->testdir();
@@ -214,6 +214,8 @@ for my $l (@here) {
         'StatusError: HTTP status 413', "$l: a message that is too large");
     is(refused($l, uri => '/moved'), 'StatusError: HTTP status 307',
         "$l: the key goes nowhere else");
+    like(refused($l, uri => "/$_"), qr/^3 .*HTTP status $_$/,
+        "$l: $_, and who knows whether it was done") for 500, 502, 504;
     is(refused($l, channel => 'x' x 2000), 'ServiceError: Channel too long',
         "$l: an error of the service");
     is(join(' ', (run($l, uri => '/odd', key => 'sword"\\ fish',
@@ -420,6 +422,9 @@ sub configuration {
         location = \/echo { snorky_backend registry=other; }
         location = \/denied { snorky_backend registry=private; deny all; }
         location = \/moved { return 307 \/backend; }
+        location = \/500 { return 500; }
+        location = \/502 { return 502; }
+        location = \/504 { return 504; }
         location = \/fast {
             snorky_backend registry=private;
             snorky_publish_timeout 100ms;

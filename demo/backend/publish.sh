@@ -86,6 +86,13 @@ case $answer in
     *'"message":{"type":"error",'*)
         fail 1 "${answer%
 *}" ;;
+    *'
+500' | *'
+502' | *'
+504')
+        # nginx, or a proxy before it, may have failed when all was done
+        fail 3 "HTTP status ${answer##*
+}" ;;
     *)
         fail 1 "HTTP status ${answer##*
 }" ;;

@@ -119,6 +119,11 @@ export class Backend {
             return JSON.parse(text);
         }
 
+        /* nginx, or a proxy before it, may have failed when all was done */
+        if ([500, 502, 504].includes(response.status)) {
+            throw new NoAnswer(`HTTP status ${response.status}`);
+        }
+
         throw new StatusError(response.status);
     }
 }

@@ -142,6 +142,11 @@ final class Backend
             return json_decode($text, true, 512, JSON_THROW_ON_ERROR);
         }
 
+        /* nginx, or a proxy before it, may have failed when all was done */
+        if (in_array($status, [500, 502, 504], true)) {
+            throw new NoAnswer("HTTP status $status");
+        }
+
         throw new StatusError($status);
     }
 

@@ -106,6 +106,10 @@ class Backend:
                 or response.status == 503 and b'"Overloaded"' in text:
             return json.loads(text)
 
+        # nginx, or a proxy before it, may have failed when all was done
+        if response.status in (500, 502, 504):
+            raise NoAnswer(f"HTTP status {response.status}")
+
         raise StatusError(response.status)
 
     def take(self):

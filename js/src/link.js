@@ -1,3 +1,4 @@
+import { later } from './promise.js';
 import { isRefusal, refusedStatus } from './refusal.js';
 
 /* after so long, a connection has not failed, whatever follows */
@@ -97,8 +98,8 @@ export class Link {
             this.state === attempt && this.#lost(1006, textOf(error));
 
         this.#enter(attempt);
-        this.#timer = setTimeout(fail, this.#options.connectTimeout,
-                                 'No answer in time');
+        this.#timer = later(() => fail('No answer in time'),
+                            this.#options.connectTimeout);
         this.#owner._changed(attempt);
 
         const { url } = this.transports[0];
@@ -231,7 +232,7 @@ export class Link {
             return;
         }
 
-        this.#timer = setTimeout(async () => {
+        this.#timer = later(async () => {
             await asking;
             this.state === state && this.#try();
         }, wait === Infinity ? this.#options.maxWait : wait);
@@ -301,8 +302,8 @@ export class Link {
         if (rest <= 0) {
             this.#probe();
 
-        } else if (silence > 0) {
-            this.#timer = setTimeout(() => this.#watch(), rest);
+        } else {
+            this.#timer = later(() => this.#watch(), rest);
         }
     }
 
@@ -314,7 +315,7 @@ export class Link {
             this.socket.send(PROBE);
 
             clearTimeout(this.#timer);
-            this.#timer = setTimeout(
+            this.#timer = later(
                 () => this.#lost(1006, 'no answer to a probe'), probeTimeout);
         }
     }

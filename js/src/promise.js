@@ -3,6 +3,11 @@ import { SnorkyError } from './error.js';
 const FOREVER = 2 ** 31;        /* more than a timer can wait */
 
 
+export function later(code, wait) {
+    return wait < FOREVER && setTimeout(code, wait);
+}
+
+
 export function deferred() {
     const all = {};
 
@@ -20,10 +25,9 @@ export function deferred() {
 export function patient(promise, { timeout, signal }, giveUp) {
     const abort = () => giveUp(signal.reason);
 
-    const timer = timeout > 0 && timeout < FOREVER
-        && setTimeout(() => giveUp(new SnorkyError('timeout',
-                                                   'No answer in time')),
-                      timeout);
+    const timer = timeout > 0
+        && later(() => giveUp(new SnorkyError('timeout', 'No answer in time')),
+                 timeout);
 
     signal?.addEventListener('abort', abort);
 

@@ -105,9 +105,24 @@ async function probing() {
 
         await connected(url('/ws', proxy.port), services,
                         { silence: 0, probeTimeout: 10 });
+
+        /* a timer that can't wait so long would not wait at all */
+        const { setTimeout } = globalThis;
+        const times = [];
+
+        globalThis.setTimeout = (code, time) => {
+            times.push(time);
+            return setTimeout(code, time);
+        };
+
+        await connected(url('/ws', proxy.port), services,
+                        { silence: Infinity, connectTimeout: 2 ** 31 });
+        globalThis.setTimeout = setTimeout;
+        assert.ok(times.every((time) => time < 2 ** 31), `${times}`);
+
         await pause(150);
         assert.equal(proxy.sent.length, 0);
-        assert.equal(proxy.open, 1);
+        assert.equal(proxy.open, 2);
     });
 
     await it('the page does not see probes', async () => {
