@@ -458,9 +458,6 @@ export interface Options {
 
     /** The link is dead when nothing came so long after a probe; 5,000. */
     probeTimeout?: number;
-
-    /** Say on the console what happens; false. */
-    debug?: boolean;
 }
 
 export type ServiceClasses = Record<string, typeof Service>;

@@ -14,10 +14,8 @@ export const Chat = callable(class Chat extends RPCService {
         this.readReceived = new Signal();
     }
 
-    async join(params, options) {
-        const { members } = await this._calls.take(CHANNEL, params, options);
-
-        return { members: [...members] };
+    join(params, options) {
+        return this._calls.take(CHANNEL, params, options);
     }
 
     leave(params, options) {

@@ -33,13 +33,19 @@ export const DataSync = callable(class DataSync extends RPCService {
 
         const ready = calls.take(kind, id, { signal, timeout: 0 });
 
+        const abort = () =>
+            calls.cancel(kind, id, signal.reason).catch(() => {});
+
         ready.catch(() => {});
-        signal?.addEventListener('abort', () =>
-            calls.cancel(kind, id, signal.reason).catch(() => {}));
+        signal?.addEventListener('abort', abort);
 
         return {
             ready,
-            cancel: (more) => calls.cancel(kind, id, undefined, more),
+
+            cancel: (more) => {
+                signal?.removeEventListener('abort', abort);
+                return calls.cancel(kind, id, undefined, more);
+            },
             [Symbol.asyncIterator]: () => calls.stream(kind, id, options),
         };
     }

@@ -4,7 +4,10 @@ import { isRefusal, refusedStatus } from './refusal.js';
 /* after so long, a connection has not failed, whatever follows */
 const STOOD = 5000;
 
-/* of failed handshakes in a row, the first one of so many is asked about */
+/*
+ * Of failed handshakes in a row, the first one of so many is asked about, and
+ * the last one makes us try the other transport, whatever it was before.
+ */
 const ASKED = 8;
 
 /* the nameless service of every registry sends it back */
@@ -32,6 +35,7 @@ export class Link {
 
     #failures = 0;          /* connections in a row that did not stand */
     #unopened = 0;          /* handshakes in a row that failed */
+    #asked = 0;             /* those that were to be asked about */
     #address;
     #openedAt = null;
     #heardAt;
@@ -54,7 +58,7 @@ export class Link {
 
         /* a listener may have done so */
         if (this.#is('idle', 'waiting', 'refused')) {
-            this.#failures = this.#unopened = 0;
+            this.#failures = this.#unopened = this.#asked = 0;
             this.#try();
         }
     }
@@ -139,7 +143,8 @@ export class Link {
         }
 
         this.#openedAt = this.#heardAt = now();
-        this.#unopened = 0;
+        this.#unopened = this.#asked = 0;
+        this.transports[0].opened = true;
         this.#enter({ state: 'open' });
         this.#watch();
         this.#owner._changed(this.state);
@@ -162,9 +167,10 @@ export class Link {
             const wait = this.#wait(code, reason);
 
             this.#end('waiting', code, reason, { wait },
-                      answered && page && this.#unopened % ASKED === 1
+                      answered && page && this.#asked++ % ASKED === 0
                       && refusedStatus(page(this.#address),
-                                       this.#options.connectTimeout));
+                                       this.#options.connectTimeout,
+                                       this.#listening.signal));
         }
     }
 
@@ -183,12 +189,18 @@ export class Link {
             return this.#online(wait);
         }
 
+        const { opened } = this.transports[0];
+
         this.#unopened += 1;
-        this.transports.reverse();
+
+        /* one that has worked is seldom to blame */
+        if (!opened || this.#unopened % ASKED === 0) {
+            this.transports.reverse();
+        }
 
         /* another transport is tried at once, the first time */
-        return this.#online(this.#unopened < this.transports.length ? 0
-                                                                     : wait);
+        return this.#online(!opened && this.#unopened < this.transports.length
+                            ? 0 : wait);
     }
 
     #online(wait) {

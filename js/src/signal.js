@@ -7,6 +7,7 @@ export class Signal {
     #bindings = [];         /* the highest priority first */
     #streams = new Set();
     #halted = false;
+    #over = false;
 
     constructor() {
         /* may be passed on as a function */
@@ -62,6 +63,7 @@ export class Signal {
     }
 
     dispose() {
+        this.#over = true;
         this.removeAll();
 
         for (const stream of [...this.#streams]) {
@@ -73,7 +75,7 @@ export class Signal {
         const stream = new Stream({}, undefined,
                                   () => this.#streams.delete(stream));
 
-        this.#streams.add(stream);
+        this.#over ? stream.end() : this.#streams.add(stream);
         return stream;
     }
 

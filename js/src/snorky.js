@@ -149,8 +149,6 @@ export class Snorky {
     /* ----------------------------------------------------- for the link */
 
     _changed(state) {
-        this.#say('it is', state);
-
         if (this.isConnected) {
             this.#opened(state);
             return;
@@ -215,11 +213,7 @@ export class Snorky {
 
         const service = this.services[content?.service];
 
-        if (service?.packetReceived) {
-            service.packetReceived.dispatch(content.message);
-        } else {
-            this.#say('ignored', text);
-        }
+        service?.packetReceived?.dispatch(content.message);
     }
 
     #isWritable() {
@@ -229,12 +223,6 @@ export class Snorky {
     #each(code) {
         return Object.values(this.services)
             .flatMap(({ _calls }) => _calls ? [code(_calls)] : []);
-    }
-
-    #say(...what) {
-        if (this._options.debug) {
-            console.debug('Snorky:', ...what);
-        }
     }
 }
 

@@ -70,7 +70,6 @@ const options: Options = {
     timeout: 0,
     silence: 0,
     probeTimeout: 1000,
-    debug: true,
 };
 
 const snorky = new Snorky(url, classes, options);
@@ -85,7 +84,7 @@ is<Same<typeof Default, typeof Snorky>>();
 async function client(): Promise<void> {
     new Snorky('/ws', {});
     new Snorky(new URL('wss://example.com'), { news: PubSub });
-    new Snorky(socketClass, 'ws://example.com', classes, { debug: true })
+    new Snorky(socketClass, 'ws://example.com', classes, { silence: 0 })
         .services.news.publish({ channel: 1, message: 2 });
 
     const states: boolean[] = [snorky.isConnected, snorky.isConnecting];

@@ -193,6 +193,41 @@ async function choosing() {
         assert.ok(proxy.heads.every((line) => line.includes(' /ws ')));
     });
 
+    await it('also after an outage of both', async () => {
+        const proxy = await Proxy.start(port);
+        const snorky = await connected(url('/ws', proxy.port), services, {
+            SockJS, sockjsUrl: page('/http', proxy.port),
+            minWait: 10, maxWait: 20,
+        });
+        const tried = [];
+
+        snorky.stateChanged.add(({ state }) =>
+            state === 'connecting' && tried.push(snorky.transport));
+
+        proxy.answer = 'HTTP/1.1 503 Service Unavailable\r\n'
+            + 'Content-Length: 0\r\nConnection: close\r\n\r\n';
+        proxy.cut();
+        await until(() => tried.length === 5);
+        proxy.answer = null;
+        await snorky.ready();
+        assert.equal(snorky.transport, 'websocket');
+        assert.ok(!tried.includes('sockjs'), String(tried));
+    });
+
+    await it('but not for ever', async () => {
+        const proxy = await Proxy.start(port);
+        const snorky = await connected(url('/ws', proxy.port), services, {
+            SockJS, sockjsUrl: page('/http', proxy.port),
+            minWait: 10, maxWait: 20,
+        });
+
+        proxy.answer = '';
+        proxy.only = / \/ws /;
+        proxy.cut();
+        await next(snorky.connected);
+        assert.equal(snorky.transport, 'sockjs');
+    });
+
     await it('where neither opens, both are tried, with pauses', async () => {
         const proxy = await Proxy.start(port);
 
