@@ -158,7 +158,9 @@ async function pausing() {
                 const [following, then] = times[at + 1];
 
                 assert.equal(following.state, 'connecting');
-                assert.ok(then - time > wait - 3, `${wait}: ${then - time}`);
+
+                /* a timer begins when the turn began, which may be long */
+                assert.ok(then - time > wait - 20, `${wait}: ${then - time}`);
             }
         }
     });
