@@ -19,7 +19,7 @@ use Snorky;
 use Snorky::Script;
 
 
-use constant CASES => 19;
+use constant CASES => 20;
 
 my $t = script_test(CASES + 1, qw/ rewrite /)->todo_alerts();
 

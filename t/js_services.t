@@ -18,7 +18,7 @@ use Snorky;
 use Snorky::Script;
 
 
-use constant CASES => 18;
+use constant CASES => 29;
 
 my $t = script_test(CASES, qw/ proxy /);
 

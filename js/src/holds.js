@@ -301,12 +301,14 @@ export class Holds extends Calls {
             return;
         }
 
-        if (!hold.held && !this.service.snorky.isConnected) {
+        const { kind, held } = hold;
+
+        if (!held && (kind.call || !this.service.snorky.isConnected)) {
             this.#drop(hold);
-            hold.abort.abort();     /* it was not sent yet */
+            hold.abort?.abort();    /* it was not sent yet */
 
         } else {
-            this.#end(hold, hold.kind, hold.params).catch(() => {});
+            this.#end(hold, kind, hold.params).catch(() => {});
         }
     }
 

@@ -158,7 +158,9 @@ async function pausing() {
                 const [following, then] = times[at + 1];
 
                 assert.equal(following.state, 'connecting');
-                assert.ok(then - time > wait - 3, `${wait}: ${then - time}`);
+
+                /* a timer begins when the turn began, which may be long */
+                assert.ok(then - time > wait - 20, `${wait}: ${then - time}`);
             }
         }
     });
@@ -311,12 +313,14 @@ async function counting() {
 
         const before = published.size;
 
-        await until(() => published.size > before + 100);
+        /* all are back */
+        await until(() => published.size > before + 100
+                          && lists.every((list) => list.at(-1) !== null));
         going = false;
         await publishing;
         await publisher.services.pubsub.publish(
             { channel, message: count + 1 });
-        await until(() => lists.every((list) => list.at(-1) === count + 1));
+        await until(() => lists.every((list) => list.includes(count + 1)));
 
         for (const list of lists) {
             assert.ok(list.includes(null));

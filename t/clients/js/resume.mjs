@@ -579,14 +579,49 @@ async function pointing() {
             assert.deepEqual(hers.cursors.map(({ position }) => position), [2]);
         });
 
+    await it('nor is the dead connection\'s taken for another\'s', async () => {
+        const [old, other] = [await Proxy.start(port),
+                              await Proxy.start(port)];
+        let at = old.port;
+        const ada = await connected(() => as('ada', at), services);
+        const grace = await connected(as('grace'), services);
+        const mine = await ada.services.cursors.join({ document: 'map' });
+        const hers = await grace.services.cursors.join({ document: 'map' });
+        const [own, made] = mine.createCursor({ position: 1, status: 1 });
+
+        await made;
+
+        const signals = ['cursorAdded', 'cursorUpdated', 'cursorRemoved']
+            .map((name) => record(mine[name]));
+        const { publicHandle } = own;
+
+        old.freeze();
+        at = other.port;
+        ada.restart();
+        await until(() => hers.cursors.length === 2);
+        await until(() => own.publicHandle !== publicHandle);
+        old.frozen = false;
+        old.cut();
+        await until(() => hers.cursors.length === 1);
+        assert.equal(hers.cursors[0].publicHandle, own.publicHandle);
+        assert.deepEqual(signals, [[], [], []]);
+        assert.deepEqual(mine.cursors, [own]);
+    });
+
     await it('a document that was left does not come back', async () => {
         const [ada, proxy] = await throughProxy();
         const document = await ada.services.cursors.join({ document: 'map' });
+        const [cursor, made] = document.createCursor(
+            { position: 1, status: 1 });
+
+        await made;
+
         const ended = next(ada.disconnected);
 
         await proxy.refuse();
         await ended;
         assert.equal(await document.leave(), null);
+        assert.equal(cursor.removed, true);
         proxy.sent.length = 0;
 
         const resumed = next(ada.resumed);

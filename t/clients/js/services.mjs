@@ -7,8 +7,8 @@
 
 import http from 'node:http';
 import {
-    Snorky, apart, assert, backend, connected, failure, fails, figure, given,
-    has, it, next, port, read, record, run, until, url,
+    Snorky, apart, assert, backend, connect, connected, failure, fails,
+    figure, given, has, it, next, pause, port, read, record, run, until, url,
 } from './lib.mjs';
 import { Proxy } from './proxy.mjs';
 
@@ -170,6 +170,52 @@ async function serving() {
                     'Not authenticated');
     });
 
+    await it('chat and messaging: the page leaves what a loop holds',
+        async () => {
+            const [ada] = await two();
+            const { chat, messaging } = ada.services;
+            const channel = 'loop';
+            const letters = read(messaging.participant('me'));
+            const heard = read(chat.room(channel));
+
+            await figure('subscriptions', 2);
+
+            const { members } = await chat.join({ channel });
+
+            /* they are a copy of one's own */
+            members.push('who');
+            await chat.leave({ channel });
+            assert.deepEqual(await chat.join({ channel }),
+                             { members: ['ada'] });
+            await chat.leave({ channel });
+            await fails(chat.leave({ channel }), 'rpc', 'Not joined');
+            await messaging.registerParticipant({ name: 'me' });
+            await messaging.unregisterParticipant({ name: 'me' });
+            await fails(messaging.unregisterParticipant({ name: 'me' }),
+                        'rpc', 'Unknown participant');
+
+            await chat.send({ channel, body: 1 });
+            await messaging.send({ sender: 'me', dest: 'me', body: 2 });
+            await Promise.all([has(heard, 1), has(letters, 1)]);
+            assert.deepEqual([heard[0].body, letters[0].body], [1, 2]);
+        });
+
+    await it('notifications of other types are passed over', async () => {
+        const [{ services: { chat, datasync, messaging } }] = await two();
+        const told = [chat.messageReceived, datasync.deltaReceived,
+                      messaging.messageReceived].map((one) => record(one));
+
+        for (const service of [chat, datasync, messaging]) {
+            for (const message of [null, 'message', { type: 'messages' },
+                                   { type: 'unread' }, { dest: 'ada' }])
+            {
+                service.packetReceived.dispatch(message);
+            }
+        }
+
+        assert.deepEqual(told, [[], [], []]);
+    });
+
     await it('cursors: documents and foreign cursors', async () => {
         const [ada, grace] = await two();
         const document = { plan: 1 };
@@ -256,16 +302,44 @@ async function serving() {
 
         await fails(all[4][1], 'rpc', 'Too many cursors');
         assert.equal(hers.cursors.includes(all[4][0]), false);
+        assert.equal(all[4][0].removed, true);
+        assert.equal(all[4][0].isSynchronized(), true);
         assert.equal(hers.cursors.length, 5);
         assert.equal(new Set(all.map(([{ privateHandle }]) =>
             privateHandle)).size, 5);
 
         await hers.leave();
+        assert.ok(all.every(([{ removed }]) => removed));
         await until(() => mine.cursors.length === 1);
         assert.deepEqual(mine.cursors, [foreign]);
         await fails(grace.services.cursors.leave({ document }), 'rpc',
                     'Not joined');
     });
+
+    await it('cursors: what may not be updated, and what is given up',
+        async () => {
+            const [ada] = await two();
+            const document = await ada.services.cursors.join({ document: 1 });
+            const [cursor, made] = document.createCursor(
+                { position: 1, status: 1 });
+            const aborted = { signal: AbortSignal.abort(Error('why')) };
+
+            await made;
+            assert.throws(() => cursor.update({ position: 2, owner: 'me' }),
+                          /owner can't be updated/);
+            assert.equal(cursor.position, 1);
+
+            const [other, gone] = document.createCursor(
+                { position: 2, status: 2 }, aborted);
+
+            assert.equal((await failure(gone)).message, 'why');
+            assert.equal(other.removed, true);
+            assert.equal((await failure(cursor.update({ position: 3 },
+                                                      aborted))).message,
+                         'why');
+            assert.equal(cursor.isSynchronized(), true);
+            assert.deepEqual(document.cursors, [cursor]);
+        });
 
     await it('cursors: updates come in order', async () => {
         const [ada, grace] = await two();
@@ -417,6 +491,75 @@ async function syncing() {
         assert.deepEqual([...kept.values()], [{ id: 2, b: 1 }]);
     });
 
+    await it('datasync: an iterator goes along, and changes what it gave',
+        () => {
+            const array = ['a', 'b', 'c', 'd'];
+            const walk = new ArrayCollection(array).getIterator();
+            const none = { message: 'There is no item' };
+
+            assert.throws(() => walk.remove(), none);
+            assert.equal(walk.next(), 'a');
+            assert.equal(walk.next(), 'b');
+            walk.remove();
+            assert.throws(() => walk.remove(), none);
+            assert.throws(() => walk.update('x'), none);
+            assert.equal(walk.next(), 'c');
+            walk.update('C');
+            walk.update('CC');
+            assert.equal(walk.next(), 'd');
+            walk.remove();
+            assert.equal(walk.hasNext(), false);
+            assert.throws(() => walk.next(), none);
+            assert.deepEqual(array, ['a', 'CC']);
+        });
+
+    await it('datasync: so does that of a single item', () => {
+        const told = [];
+        const one = new SingleItemCollection(() => 'a',
+                                             (item) => told.push(item));
+        const walk = one.getIterator();
+
+        one.insert('x');
+        assert.equal(walk.next(), 'a');
+        assert.equal(walk.hasNext(), false);
+        walk.update('b');
+        walk.remove();
+        assert.equal(walk.hasNext(), false);
+        assert.deepEqual(told, ['b']);
+    });
+
+    await it('datasync: items that are no rows, and rows of no collection',
+        () => {
+            const array = [null, undefined, 'text', { id: '7' }, { id: 8 }];
+            const seen = [];
+            const { error } = console;
+            const processor = new CollectionDeltaProcessor({
+                a: new ArrayCollection(array),
+            });
+
+            processor.processDelta(update('a', { id: 7 }, { id: 7, b: 1 }));
+            processor.processDelta(remove('a', { id: '8' }));
+            processor.processDelta(remove('a', { id: 9 }));
+            assert.deepEqual(array, [null, undefined, 'text',
+                                     { id: 7, b: 1 }]);
+
+            try {
+                console.error = (...what) => seen.push(what.at(-1));
+                processor.processDelta(insert('b', { id: 1 }));
+            } finally {
+                console.error = error;
+            }
+
+            assert.deepEqual(seen, [insert('b', { id: 1 })]);
+
+            const delta = { ...remove('a', {}), by: 'delta' };
+
+            new CollectionDeltaProcessor(processor.collections, {
+                itemsAreEqual: (item, data, { by }) => item?.id && by,
+            }).processDelta(delta);
+            assert.deepEqual(array, [null, undefined, 'text']);
+        });
+
     await it('datasync: subscribe() asks for a token and acquires it',
         async () => {
             const { services: { datasync } } = await connected(url('/ws'),
@@ -474,6 +617,111 @@ async function syncing() {
         await failed;
         assert.equal(signal.aborted, true);
     });
+
+    await it('datasync: one that is aborted before it is ready', async () => {
+        const proxy = await Proxy.start(port);
+        const { services: { datasync } } = await connected(
+            url('/ws', proxy.port), services);
+        const controller = new AbortController();
+        let signal;
+        const { ready } = datasync.subscribe((given) => {
+            signal = given;
+            return new Promise(() => {});
+        }, { signal: controller.signal });
+
+        await until(() => signal);
+        controller.abort(Error('enough'));
+        assert.equal((await failure(ready)).message, 'enough');
+        assert.equal(signal.aborted, true);
+
+        /* there is nothing to be cancelled */
+        await datasync.rpcCall('acquireSubscription').catch(() => {});
+        assert.equal(proxy.sent.length, 1);
+    });
+
+    await it('datasync: or before there is a connection', async () => {
+        const { services: { datasync } } = connect(url('/ws'), services,
+                                                   { autoConnect: false });
+        const controller = new AbortController();
+        const { ready } = datasync.subscribe(() => 'token',
+                                             { signal: controller.signal });
+
+        controller.abort(Error('enough'));
+        assert.equal((await failure(ready)).message, 'enough');
+        await pause(0);     /* what a listener throws comes then */
+    });
+
+    await it('datasync: two subscriptions are two, and an abort ends one',
+        async () => {
+            const { services: { datasync } } = await connected(url('/ws'),
+                                                               services);
+            const controller = new AbortController();
+            const ships = datasync.subscribe(
+                () => authorize(['ships', null]),
+                { signal: controller.signal });
+            const list = read(ships);
+            const players = datasync.subscribe(
+                () => authorize(['all_players', null]));
+
+            await Promise.all([ships.ready, players.ready]);
+            await figure('subscriptions', 2);
+            controller.abort(Error('enough'));
+            assert.equal((await failure(list.ended)).message, 'enough');
+            await figure('subscriptions', 1);
+            await players.cancel();
+            await figure('subscriptions', 0);
+        });
+
+    await it('datasync: a subscription may take as long as it takes',
+        async () => {
+            const proxy = await Proxy.start(port);
+            const { services: { datasync } } = await connected(
+                url('/ws', proxy.port), services, { timeout: 30 });
+            let asked = 0;
+            const subscription = datasync.subscribe(async () => {
+                const token = await authorize(['ships', null]);
+
+                asked++;
+                await pause(60);
+                proxy.freeze();
+                return token;
+            });
+
+            await until(() => proxy.frozen);
+            await pause(60);
+            proxy.thaw();
+            await subscription.ready;
+            assert.equal(asked, 1);
+
+            /* one that is cancelled under way is none */
+            const other = datasync.subscribe(async () => {
+                const token = await authorize(['ships', null]);
+
+                proxy.freeze();
+                return token;
+            });
+
+            await until(() => proxy.frozen);
+            await other.cancel();
+            proxy.thaw();
+            await subscription.cancel({ timeout: 0 });
+            await figure('subscriptions', 0);
+        });
+
+    await it('datasync: a token that is spent is not cancelled again',
+        async () => {
+            const snorky = await connected(url('/ws'), services);
+            let asked = 0;
+            const subscription = snorky.services.datasync.subscribe(
+                () => asked++ === 0 ? authorize(['ships', null])
+                                    : new Promise(() => {}));
+
+            await subscription.ready;
+            snorky.restart();
+            await until(() => asked === 2);
+            await subscription.cancel();
+            await figure('subscriptions', 0);
+        });
 }
 
 
