@@ -150,7 +150,5 @@ sub coded {
     my ($defaults) = slurp("$root/js/src/snorky.js")
         =~ /^const DEFAULTS = \{\n(.*?)^\};/sm;
 
-    # what is not there is false
-
-    return (debug => 'false', $defaults =~ /^ +(\w+): (\S+),$/mg);
+    return $defaults =~ /^ +(\w+): (\S+),$/mg;
 }

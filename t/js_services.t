@@ -18,7 +18,7 @@ use Snorky;
 use Snorky::Script;
 
 
-use constant CASES => 29;
+use constant CASES => 30;
 
 my $t = script_test(CASES, qw/ proxy /);
 

@@ -108,7 +108,11 @@ export class CollectionDeltaProcessor {
             console.error('Snorky: no collection', delta);
 
         } else if (type === 'insert') {
-            collection.insert(data);
+            /* it may have been among the rows that were there before */
+            const known = data?.id !== undefined
+                          && this.#find(collection, data, delta);
+
+            known ? known.update(data) : collection.insert(data);
 
         } else if (type === 'update') {
             this.#find(collection, oldData, delta)?.update(newData);

@@ -169,8 +169,7 @@ export class Link {
             this.#end('waiting', code, reason, { wait },
                       answered && page && this.#asked++ % ASKED === 0
                       && refusedStatus(page(this.#address),
-                                       this.#options.connectTimeout,
-                                       this.#listening.signal));
+                                       this.#options.connectTimeout));
         }
     }
 

@@ -18,16 +18,13 @@ export function isRefusal(code, reason) {
 
 
 /* a status that is a refusal, or undefined, as where none can be seen */
-export async function refusedStatus(page, timeout, closing) {
-    const late = AbortSignal.timeout(timeout);
-
+export async function refusedStatus(page, timeout) {
     try {
         const { status, body } = await fetch(page, {
             cache: 'no-store',
             credentials: 'include',
             redirect: 'manual',
-            /* where there is no any(), no process waits for us, either */
-            signal: AbortSignal.any?.([late, closing]) ?? late,
+            signal: AbortSignal.timeout(timeout),
         });
 
         body?.cancel();

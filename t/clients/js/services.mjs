@@ -180,10 +180,8 @@ async function serving() {
 
             await figure('subscriptions', 2);
 
-            const { members } = await chat.join({ channel });
-
-            /* they are a copy of one's own */
-            members.push('who');
+            assert.deepEqual(await chat.join({ channel }),
+                             { members: ['ada'] });
             await chat.leave({ channel });
             assert.deepEqual(await chat.join({ channel }),
                              { members: ['ada'] });
@@ -489,6 +487,19 @@ async function syncing() {
         processor.processDelta(update('a', { id: 2 }, { id: 2, b: 1 }));
         processor.processDelta(remove('a', { id: 1 }));
         assert.deepEqual([...kept.values()], [{ id: 2, b: 1 }]);
+    });
+
+    await it('datasync: a row that is there is not inserted again', () => {
+        const rows = [{ id: 1, b: 0 }, { c: 0 }];
+        const processor = new CollectionDeltaProcessor({
+            a: new ArrayCollection(rows),
+        });
+
+        processor.processDelta(insert('a', { id: 2 }));
+        processor.processDelta(insert('a', { id: 1, b: 1 }));
+        processor.processDelta(insert('a', { c: 1 }));
+        assert.deepEqual(rows, [{ id: 1, b: 1 }, { c: 0 }, { id: 2 },
+                                { c: 1 }]);
     });
 
     await it('datasync: an iterator goes along, and changes what it gave',
