@@ -47,6 +47,7 @@ export class ForeignCursor extends Cursor {
 export class OwnCursor extends Cursor {
     removed = false;
     #pending = 0;
+    #known;                 /* to the server, as it has answered */
 
     constructor(document, privateHandle, { position, status }) {
         super();
@@ -65,17 +66,16 @@ export class OwnCursor extends Cursor {
 
     update(newData, options) {
         const { privateHandle } = this;
-        const before = key(this);
 
         for (const name in newData) {
             if (name !== 'position' && name !== 'status') {
-                throw new Error(`A cursor's ${name} can't be updated`);
+                throw new Error(`${name} can't be updated`);
             }
         }
 
         Object.assign(this, newData);
 
-        return key(this) === before ? Promise.resolve()
+        return key(this) === this.#known ? Promise.resolve()
             : this.#sync(this.#calls.change(this.#calls.get(CURSOR, this),
                   'updateCursor', { privateHandle, newData }, options));
     }
@@ -117,10 +117,13 @@ export class OwnCursor extends Cursor {
     }
 
     async #sync(promise) {
+        const now = key(this);
+
         this.#pending += 1;
 
         try {
             await promise;
+            this.#known = now;
 
         } finally {
             this.#pending -= 1;

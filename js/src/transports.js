@@ -62,7 +62,7 @@ function absolute(address) {
     const base = /^http/.test(href) ? href : origin;
 
     if (!base && /^[./?]/.test(address)) {
-        throw new Error(`A relative URL needs a page: ${address}`);
+        throw new Error('A relative URL needs a page');
     }
 
     const url = new URL(address, base);

@@ -316,7 +316,7 @@ async function serving() {
 
     await it('cursors: what may not be updated, and what is given up',
         async () => {
-            const [ada] = await two();
+            const [ada, grace] = await two();
             const document = await ada.services.cursors.join({ document: 1 });
             const [cursor, made] = document.createCursor(
                 { position: 1, status: 1 });
@@ -337,6 +337,14 @@ async function serving() {
                          'why');
             assert.equal(cursor.isSynchronized(), true);
             assert.deepEqual(document.cursors, [cursor]);
+
+            /* what was given up may be tried again */
+            await cursor.update({ position: 3 });
+
+            const { cursors } = await grace.services.cursors
+                .join({ document: 1 });
+
+            assert.equal(cursors[0].position, 3);
         });
 
     await it('cursors: updates come in order', async () => {
