@@ -31,6 +31,7 @@ static ngx_int_t ngx_snorky_websocket_upgrade(ngx_http_request_t *r,
 static ngx_snorky_ws_t *ngx_snorky_websocket_create(ngx_http_request_t *r,
     ngx_snorky_worker_t *worker, ngx_snorky_deflate_params_t *deflate,
     ngx_uint_t sockjs);
+static ngx_int_t ngx_snorky_websocket_enter(ngx_snorky_ws_t *ws);
 static ngx_int_t ngx_snorky_websocket_open(ngx_snorky_ws_t *ws);
 static void ngx_snorky_websocket_accepted(ngx_snorky_ws_t *ws);
 
@@ -221,13 +222,19 @@ ngx_snorky_websocket_upgrade(ngx_http_request_t *r, ngx_uint_t sockjs)
         return NGX_ERROR;
     }
 
-    rc = ngx_snorky_handshake_accept(r, conf->protocols);
-    if (rc == NGX_ERROR) {
+    if (ngx_snorky_websocket_enter(ws) != NGX_OK) {
         return NGX_ERROR;
     }
 
+    rc = ngx_snorky_handshake_accept(r, conf->protocols);
+
     ws->accepting = (rc == NGX_AGAIN);
-    ws->output.held = ws->accepting;
+    ws->output.held = (rc != NGX_OK);
+
+    if (rc == NGX_ERROR) {
+        ngx_snorky_ws_count(ws, &ngx_snorky_ws_stats(ws)->closed_lost);
+        return NGX_ERROR;
+    }
 
     if (ngx_snorky_websocket_open(ws) != NGX_OK) {
         return NGX_ERROR;
@@ -331,15 +338,14 @@ ngx_snorky_websocket_create(ngx_http_request_t *r, ngx_snorky_worker_t *worker,
 }
 
 
+/*
+ * Before the 101: whoever has it can be reached by other workers' clients.
+ * What is sent meanwhile waits for the end of this round.
+ */
+
 static ngx_int_t
-ngx_snorky_websocket_open(ngx_snorky_ws_t *ws)
+ngx_snorky_websocket_enter(ngx_snorky_ws_t *ws)
 {
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = ws->peer.request;
-    c = r->connection;
-
     if (ngx_snorky_ws_in_early(ws) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -365,6 +371,19 @@ ngx_snorky_websocket_open(ngx_snorky_ws_t *ws)
     } else {
         ngx_snorky_ws_stats(ws)->sessions_websocket++;
     }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_snorky_websocket_open(ngx_snorky_ws_t *ws)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ws->peer.request;
+    c = r->connection;
 
     r->read_event_handler = ngx_snorky_websocket_read_handler;
     r->write_event_handler = ngx_snorky_websocket_write_handler;
