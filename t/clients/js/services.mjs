@@ -5,6 +5,7 @@
  * an application behind an upstream service, which is this process.
  */
 
+import { getEventListeners } from 'node:events';
 import http from 'node:http';
 import {
     Snorky, apart, assert, backend, connect, connected, failure, fails,
@@ -679,8 +680,9 @@ async function syncing() {
                 () => authorize(['ships', null]),
                 { signal: controller.signal });
             const list = read(ships);
+            const { signal } = new AbortController();
             const players = datasync.subscribe(
-                () => authorize(['all_players', null]));
+                () => authorize(['all_players', null]), { signal });
 
             await Promise.all([ships.ready, players.ready]);
             await figure('subscriptions', 2);
@@ -689,6 +691,9 @@ async function syncing() {
             await figure('subscriptions', 1);
             await players.cancel();
             await figure('subscriptions', 0);
+
+            /* a signal may live longer */
+            assert.deepEqual(getEventListeners(signal, 'abort'), []);
         });
 
     await it('datasync: a subscription may take as long as it takes',

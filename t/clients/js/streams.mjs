@@ -618,6 +618,10 @@ async function looping() {
         assert.equal((await list.ended.catch(({ code }) => code)) ?? 'closed',
                      'closed');
         assert.equal(list.length, 0);
+
+        /* one over a signal has nothing to wait for, either */
+        await read(snorky.connected).ended;
+        await read(pubsub.messagePublished).ended;
     });
 
     await it('several next() at once have the values in order', async () => {

@@ -6,7 +6,7 @@ package Snorky::Script;
 # cases, and prints a line "ok NAME" or "not ok NAME" for each.
 #
 #     my $t = script_test($cases);            skips where there is no client
-#     $t->write_file_expand('nginx.conf', ..);
+#     serve_all($t);                          a nginx.conf with all services
 #     $t->run();
 #     run_script($t, 'client.mjs', $cases, more => port(8081), ..);
 #
@@ -25,7 +25,7 @@ use warnings;
 
 use base qw/ Exporter /;
 
-our @EXPORT = qw/ script_test run_script /;
+our @EXPORT = qw/ script_test serve_all run_script /;
 
 use Cwd qw/ abs_path /;
 use File::Basename qw/ dirname /;
@@ -34,6 +34,7 @@ use Test::More;
 
 use Test::Nginx;
 use Snorky::Connection qw/ json /;
+use Snorky::Server qw/ at_level /;
 
 
 use constant TIMEOUT => 180;
@@ -58,6 +59,80 @@ sub script_test {
 
     return Test::Nginx->new()->has('http', @modules)->has_daemon('node')
         ->plan($cases + 1);
+}
+
+
+# Four workers with every service; the calls of "calculator" go to port 8081.
+
+sub serve_all {
+    my ($t) = @_;
+
+    $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
+
+%%TEST_GLOBALS%%
+
+daemon off;
+worker_processes 4;
+
+events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    snorky_zone 4m;
+    snorky_drain 100ms;
+
+    snorky_service echo echo;
+    snorky_service pubsub pubsub;
+    snorky_service messaging messaging;
+    snorky_service chat chat;
+    snorky_service cursors cursors max_cursors=4;
+    snorky_service datasync datasync;
+    snorky_service upstream calculator pass=/application;
+
+    snorky_dealer datasync all_players broadcast model=player;
+    snorky_dealer datasync team_players simple model=player key=team;
+    snorky_dealer datasync ships broadcast model=ship;
+
+    snorky_registry private {
+        snorky_service pubsub_backend pubsub_backend frontend=pubsub;
+        snorky_service datasync_backend datasync_backend frontend=datasync;
+        snorky_service upstream_backend calculator_backend frontend=calculator;
+    }
+
+    add_header X-Worker $snorky_worker always;
+
+    server {
+        # clients are served by any of the workers
+        listen       127.0.0.1:8080 reuseport;
+        server_name  localhost;
+
+        location = /ws {
+            snorky_websocket;
+            snorky_identity $arg_user;
+        }
+
+        location = /backend {
+            snorky_backend registry=private;
+            snorky_backend_key swordfish;
+        }
+
+        location = /status {
+            snorky_status;
+        }
+
+        # the script itself
+        location = /application {
+            internal;
+            proxy_pass http://127.0.0.1:8081;
+        }
+    }
+}
+
+EOC
+
+    return;
 }
 
 
