@@ -250,9 +250,7 @@ sub listen_to {
         $code->();
 
         while ((my $left = $next - time()) > 0) {
-            my $bits = '';
-            vec($bits, $_, 1) = 1 for keys %client;
-            select $bits, undef, undef, $left;
+            my $bits = readable($left, keys %client);
             $round++;
 
             for my $fd (sort keys %client) {
@@ -272,6 +270,26 @@ sub listen_to {
     }
 
     return @frames;
+}
+
+
+# Of these descriptors, those with something to read.  select() looks at one
+# after the other, so it may miss what came earlier than what it saw; once it
+# sees no more than before, nothing that came earlier is missing.
+
+sub readable {
+    my ($seconds, @fds) = @_;
+    my ($bits, $before) = ('', '');
+
+    do {
+        $before = $bits;
+        $bits = '';
+        vec($bits, $_, 1) = 1 for @fds;
+        select $bits, undef, undef, $seconds;
+        $seconds = 0;
+    } while ($bits ne $before);
+
+    return $bits;
 }
 
 

@@ -10,8 +10,8 @@
 const assert = require('node:assert');
 const { url, it } = require('./windows');
 const {
-    open, window, client, had, has, until, eventually, left, reload, backend,
-    publish, befall,
+    open, window, client, had, has, isBack, until, eventually, left, reload,
+    backend, publish, befall,
 } = require('./js_pages');
 
 const address = (path) => new URL(path, url).href.replace('http', 'ws');
@@ -138,7 +138,7 @@ async function working(page, make, took) {
     await left(1, 1);
     await publish('stay', 'before');
     await messages(1);
-    reload();
+    await reload();
     await until(page, () => told.at(-1).value === 'open'
                             && told.at(-2).value === 'connecting'
                             && told.at(-3).value === 'waiting 1012');
@@ -277,8 +277,8 @@ async function fallback(context) {
 
     await it('and comes back to it after a reload', async () => {
         await page.evaluate(() => client.states.splice(0));
-        reload();
-        await has(page, 'waiting 1012', 'connecting', 'open');
+        await reload();
+        await isBack(page);
         assert.strictEqual(await page.evaluate(() => client.transport),
                            'sockjs');
         await left(1, 2);

@@ -156,6 +156,21 @@ async function has(page, ...states) {
 }
 
 
+/*
+ * After a reload: closed for it, and back at once.  Who comes back to another
+ * old worker, which has not heard of the reload yet, is closed once more.
+ * How often it was so.
+ */
+async function isBack(page) {
+    const once = ['waiting 1012', 'connecting', 'open'];
+    const states = await had(page, ...once);
+    const times = Math.ceil(states.length / once.length);
+
+    assert.deepStrictEqual(states, Array(times).fill(once).flat());
+    return times;
+}
+
+
 function until(page, condition, argument) {
     return page.evaluate(`(async () => {
         const argument = ${JSON.stringify(argument ?? null)};
@@ -198,8 +213,19 @@ function left(sessions, subscriptions) {
 }
 
 
-function reload() {
+/* nginx is reloaded: resolved when no client is with an old worker */
+async function reload() {
+    const old = (await status()).workers.map(({ pid }) => pid);
+
     process.kill(Number(master), 'SIGHUP');
+
+    await eventually(async () => {
+        const { workers } = await status();
+
+        return workers.some(({ pid }) => !old.includes(pid))
+            && workers.every(({ pid, quitting, sessions }) =>
+                !old.includes(pid) || (quitting && sessions === 0));
+    });
 }
 
 
@@ -239,6 +265,6 @@ function befall(...all) {
 
 
 module.exports = {
-    open, window, client, had, has, until, eventually, status, left, reload,
-    backend, publish, befall,
+    open, window, client, had, has, isBack, until, eventually, status, left,
+    reload, backend, publish, befall,
 };
