@@ -18,6 +18,10 @@ const OWN_WORDS =
     /^(WebSocket connection to|Failed to load resource|Access to fetch)/;
 
 
+/* a worker that quits closes connections that are kept */
+const ONCE = { Connection: 'close' };
+
+
 /* ------------------------------------------------------ inside the windows */
 
 /* runs in a page, before all else */
@@ -197,7 +201,7 @@ async function eventually(condition) {
 
 
 async function status() {
-    return (await fetch(new URL('/status', url))).json();
+    return (await fetch(new URL('/status', url), { headers: ONCE })).json();
 }
 
 
@@ -233,7 +237,7 @@ async function reload() {
 async function backend(service, command, params) {
     const answer = await fetch(new URL('/backend', url), {
         method: 'POST',
-        headers: { 'X-Backend-Key': 'swordfish' },
+        headers: { 'X-Backend-Key': 'swordfish', ...ONCE },
         body: JSON.stringify({
             service, message: { command, params, callId: 'backend' },
         }),

@@ -314,6 +314,7 @@ export async function reload() {
     const old = (await status()).workers.map(({ pid }) => pid);
     const { master } = given;
 
+    assert.ok(master > 0, 'nginx runs');
     process.kill(master, 'SIGHUP');
 
     await until(async () => {

@@ -179,7 +179,8 @@ sub browse {
     my ($t, $script, $cases, $page) = @_;
 
     my $url = 'http://127.0.0.1:' . port(8080) . '/' . ($page // '');
-    my ($master) = $t->read_file('nginx.pid') =~ /(\d+)/;
+    my ($master) = $t->read_file('nginx.pid') =~ /(\d+)/
+        or die "no process id in nginx.pid\n";
 
     my $pid = open3(my $in, my $out, undef, 'node',
         "$root/t/browser/$script", browser(), $url, $master,

@@ -551,8 +551,8 @@ sub reaped {
 
 # --- waiting ----------------------------------------------------------------
 
-# true when the file is there; 0 when the process that is to make it has
-# ended, undef when it takes too long
+# true when there is something in the file; 0 when the process that is to write
+# it has ended, undef when it takes too long
 
 sub waitforfile {
     my ($self, $file, $pid) = @_;
@@ -562,7 +562,7 @@ sub waitforfile {
     while (time() < $deadline) {
         my $ended = defined $pid && waitpid($pid, WNOHANG) != 0;
 
-        return 1 if -e $file;
+        return 1 if -s $file;
         return 0 if $ended;
 
         sleep 0.02;
