@@ -78,6 +78,11 @@ http {
             snorky_send_buffer 16k;
         }
 
+        location /soon {
+            snorky_sockjs;
+            snorky_sockjs_disconnect_delay 3s;
+        }
+
         location /away {
             snorky_sockjs_close;
             snorky_sockjs_disconnect_delay 300ms;
@@ -414,10 +419,10 @@ sub stops {
 
         start(zone => '16m', timeout => '120s', main => $main // '');
 
-        my @near = map { waiting(session('/hasty', $slots[0]), $_) } @kinds;
-        my @far = map { waiting(session('/hasty', $slots[0])
+        my @near = map { waiting(session('/soon', $slots[0]), $_) } @kinds;
+        my @far = map { waiting(session('/soon', $slots[0])
             ->with(worker => $slots[1]), $_) } @kinds;
-        my @sessions = map { session('/hasty', $slots[0]) } 1 .. 5;
+        my @sessions = map { session('/soon', $slots[0]) } 1 .. 5;
 
         kill $signal, $t->master();
 
