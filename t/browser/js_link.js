@@ -21,6 +21,13 @@ const {
 
 
 /*
+ * Node 20 waits for ever, in a loop, for a socket that was to be reset while
+ * its FIN was on the way: at the end, when nothing else is open.
+ */
+process.once('beforeExit', () => process.exit());
+
+
+/*
  * A link that can be cut, or pass nothing on without an end.  What was under
  * way in one that is frozen is lost.
  */
