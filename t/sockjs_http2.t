@@ -26,7 +26,7 @@ use constant {
 
 
 my $t = Test::Nginx->new()->has(qw/ http http_ssl v2 socket_ssl /)
-    ->has_daemon('openssl')->plan(69);
+    ->has_daemon('openssl')->plan(70);
 
 $t->write_file_expand('nginx.conf', at_level($t, 'info', <<'EOC'));
 
@@ -215,6 +215,7 @@ $s = session('/echo');
 $s->poll();
 $id = request($h, 'POST', $s->path('xhr_streaming'));
 is($s->send('x' x 100000), 204, 'once more');
+is(status($h, $id), 200, 'which has begun');
 $h->{sock}->close();
 is(interruption($s), $interrupted, 'the connection ends');
 
@@ -376,6 +377,21 @@ sub reset_stream {
     my ($h, $id) = @_;
 
     return $h->send(h2_frame(RST_STREAM, 0, $id, pack 'N', 8));
+}
+
+
+# as soon as it comes
+
+sub status {
+    my ($h, $id) = @_;
+
+    my $stream = $h->{streams}{$id};
+
+    while (!$stream->{status}) {
+        take($h) or return $h->{why};
+    }
+
+    return $stream->{status};
 }
 
 
