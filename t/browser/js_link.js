@@ -116,10 +116,17 @@ async function losing(context) {
         await until(page, () => news.got.length === 1 && more.length === 1);
 
         await reload();
-        await isBack(page);
+
+        const times = await isBack(page);
+
         await until(page, () => client.told.at(-1) === 'resumed');
-        assert.match((await page.evaluate(() => client.told)).join(' '),
-            /^connected( disconnected connected( resumed)?)* resumed$/);
+
+        const told = await page.evaluate(() => client.told);
+
+        assert.match(told.join(' '),
+            /^connected( disconnected connected( resumed)?)+$/);
+        assert.strictEqual(
+            told.filter((what) => what === 'connected').length, 1 + times);
 
         await publish('news', 2);
         await publish('more', 2);
