@@ -18,7 +18,7 @@ use Snorky;
 use Snorky::Demo qw/ browse slurp /;
 
 
-my $cases = 50;
+my $cases = 51;
 my $modules = "$FindBin::Bin/../node_modules";
 my $file = "$FindBin::Bin/../src/http/ngx_snorky_status.html";
 

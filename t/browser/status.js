@@ -656,6 +656,23 @@ async function away() {
         await page.keyboard.press('Escape');
     });
 
+    await it('not shown, it has no width, and nothing to say', async () => {
+        const drawn = (shown) => page.evaluate((display) => {
+            document.querySelector('main').style.display = display;
+            dispatchEvent(new Event('resize'));
+
+            return [...document.querySelectorAll('.chart svg')].map((svg) =>
+                [svg.clientWidth, svg.viewBox.baseVal.width]);
+        }, shown);
+        const before = said.length;
+
+        assert.ok((await drawn('none')).every(([room]) => room === 0));
+        assert.ok((await drawn('')).every(([room, width]) =>
+            room > 0 && width === room));
+        assert.deepStrictEqual(said.slice(before).filter((text) =>
+            !/net::ERR_/.test(text)), []);
+    });
+
     await it('when nginx is there again, the page goes on', async () => {
         const old = pids();
 
