@@ -314,9 +314,17 @@ sub behind {
     } [ 'one', $before->{workers}[0] ], [ 'two', $before->{workers}[1] ];
 
     my $pid = worker($before->{workers}[1]{slot})->{pid};
+    my $heard = counters()->{messages_in};
+
+    # in one piece, and unread as yet: the worker is given up after a second
+
+    my ($command, $params) = @$said;
+    my $speech = frame(TEXT, envelope($service,
+        { command => $command, params => $params, callId => 'said' })) x 100;
 
     stop_process($pid);
-    $one->rpc($service, @$said) for 1 .. 100;
+    $one->send($speech);
+    wait_until { counters()->{messages_in} >= $heard + 100 };
 
     my $id = $two->call($service, @$last);
 
