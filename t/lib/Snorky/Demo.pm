@@ -34,7 +34,7 @@ use POSIX ();
 use Test::More;
 
 use Test::Nginx;
-use Snorky::Server qw/ wait_until /;
+use Snorky::Server qw/ reap wait_until /;
 
 
 my $root = abs_path(dirname(__FILE__) . '/../../..');
@@ -191,11 +191,7 @@ sub browse {
     my $done = relay($out, 300, $cases);
 
     kill 'TERM', $pid;          # it has ended, unless it took too long
-
-    unless (wait_until { waitpid($pid, POSIX::WNOHANG()) }) {
-        kill 'KILL', $pid;
-        waitpid $pid, 0;
-    }
+    reap($pid);
 
     is($done, $cases, 'the browser came to its end');
 

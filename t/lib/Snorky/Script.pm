@@ -30,12 +30,11 @@ our @EXPORT = qw/ script_test serve_all run_script /;
 use Cwd qw/ abs_path /;
 use File::Basename qw/ dirname /;
 use IPC::Open3 qw/ open3 /;
-use POSIX qw/ WNOHANG /;
 use Test::More;
 
 use Test::Nginx;
 use Snorky::Connection qw/ json /;
-use Snorky::Server qw/ at_level wait_until /;
+use Snorky::Server qw/ at_level reap /;
 
 
 use constant TIMEOUT => 180;
@@ -150,12 +149,7 @@ sub run_script {
     close $in;
     kill 'TERM', $pid if $done < $cases;    # it took too long, or has died
 
-    unless (wait_until { waitpid($pid, WNOHANG) }) {
-        kill 'KILL', $pid;
-        waitpid $pid, 0;
-    }
-
-    is("$done $?", "$cases 0", 'the script came to its end');
+    is("$done " . reap($pid), "$cases 0", 'the script came to its end');
 
     # each case that is missing fails
 

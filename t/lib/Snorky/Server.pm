@@ -19,7 +19,10 @@ our @EXPORT = qw/
     at_level make_certificate other_alerts
 /;
 
+our @EXPORT_OK = qw/ reap /;
+
 use Snorky::Connection qw/ json /;
+use POSIX qw/ WNOHANG /;
 use Time::HiRes qw/ sleep time /;
 
 
@@ -86,6 +89,20 @@ sub wait_until (&;$) {
 
 
 # --- processes --------------------------------------------------------------
+
+# a child that is about to end, or is killed: its status, as in $?
+
+sub reap {
+    my ($pid) = @_;
+
+    unless (wait_until { waitpid($pid, WNOHANG) }) {
+        kill 'KILL', $pid;
+        waitpid $pid, 0;
+    }
+
+    return $?;
+}
+
 
 # all children of the master: { pid => title }
 
